@@ -1,0 +1,41 @@
+# Every target is complete on a fresh machine: it needs only Python 3.11+ with venv, and make.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help demo test test-fast lint bench-live clean
+
+help:            ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
+
+# The stamp makes set-up run once, and again when the dependencies change.
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "locust-adaptive needs Python 3.11 or later, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group test --group lint
+	@touch $@
+
+demo: $(VENV)/.installed  ## find the capacity of the embedded model server from a recorded trace (about 5 minutes)
+	$(BIN)/locust -f locustfiles/quickstart.py --headless --only-summary
+
+test: $(VENV)/.installed-dev  ## run every test (about 10 minutes on 2 cores)
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.installed-dev  ## run the tests that need no real time
+	$(BIN)/python -m pytest -m 'not live'
+
+lint: $(VENV)/.installed-dev  ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench-live: $(VENV)/.installed-dev  ## searches against servers of known capacity (about 40 minutes); results in benchmarks/live/
+	$(BIN)/python benchmarks/live/run.py
+
+clean:           ## remove what the targets made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""What we found: the journal, the report and its renderings."""

@@ -1,0 +1,1 @@
+"""What load next, and when are we sure: pure, standard library and numpy only."""

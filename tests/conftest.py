@@ -1,0 +1,1 @@
+import locust  # noqa: F401  gevent must patch before anything else imports ssl
