@@ -1,0 +1,311 @@
+"""The controller: events in, commands out, no clock of its own. It runs one probe at a time and asks the policy for more.
+
+    probing --overload, hang--> FAIL, drain --empty--> next probe
+    probing --stall, open loop--> load away, wait until answers resume --> judged on what is clean, drain
+    probing --enough evidence, or time up--> PASS | FAIL | UNDECIDED --> next probe at once
+    probing --generator unfit, workers changed--> INVALID
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+from .events import (
+    CohortArrived,
+    Command,
+    Conclusion,
+    Done,
+    Event,
+    FlowArrived,
+    Hold,
+    Judged,
+    Stall,
+    Started,
+    Stopped,
+    TimePassed,
+    WorkersChanged,
+)
+from .settings import Settings
+from .slices import SLICE_S, Cohort, Flow
+from .stalls import HANG_S, Gap, Gaps
+from .trial import Excision, Measurement, Probe, Purpose, Trial, Verdict
+from .validity import fault, late_slices
+from .verdict import judge, overloaded
+from .warmup import steady
+
+SILENCE_S = 8.0
+"""A probe whose slices stay away this long is INVALID: a worker does not report."""
+DRAIN_S = 30.0
+"""A server that has not drained after this and ten limits does not recover."""
+USERS_S = 30.0
+"""Closed loop: the users of a probe must be there within this."""
+STAND_BACK_S = 1.0
+"""After this long without an answer the load is taken away."""
+STALL_ALLOWANCE_S = 3.0
+"""Stalls may take this much time beside their share, so that an early one is not judged by a short past."""
+FOREVER = 1e9
+
+
+class SearchPolicy(Protocol):
+    """Decides the next probe from the trials alone. `name` and `version` go into the journal."""
+
+    name: str
+    version: int
+
+    def ask(self, trials: list[Trial], now: float, stalls: list[Stall]) -> Probe | Conclusion:
+        """The next probe, or the conclusion, at second `now` of the search."""
+
+    def give_up(self, trials: list[Trial], stalls: list[Stall], verdict: str, reason: str) -> Conclusion:
+        """The conclusion when the search must end now: what is known so far, under this verdict and reason."""
+
+
+class Controller:
+    """Runs a search: feed it events with `step`, do what the commands say, until `Done`."""
+
+    def __init__(self, settings: Settings, policy: SearchPolicy) -> None:
+        self.settings = settings
+        self.policy = policy
+        self.trials: list[Trial] = []
+        self.stalls: list[Stall] = []
+        self.done: Conclusion | None = None
+        self._now = 0.0
+        self._number = 0
+        self._hold: _Probing | _Draining | None = None
+        self._tail: list[Flow] = []
+        self._tail_of = 0
+        self._gaps = Gaps(settings.bin_s)
+
+    def step(self, event: Event) -> list[Command]:
+        """What follows from one event. Events come in the order of their times."""
+        if self.done is not None:
+            return []
+        self._now = event.t
+        match event:
+            case Started():
+                return self._next(carried=False)
+            case Stopped(_, reason):
+                return self._end(self.policy.give_up(self.trials, self.stalls, "aborted", reason))
+            case WorkersChanged():
+                if isinstance(self._hold, _Probing):
+                    return self._close(self._hold, Verdict.INVALID, "workers_changed")
+                return []
+            case FlowArrived(_, probe, flow):
+                self._take_flow(probe, flow)
+            case CohortArrived(_, probe, cohort):
+                if isinstance(self._hold, _Probing) and probe == self._hold.number:
+                    self._hold.cohorts.append(cohort)
+            case TimePassed():
+                pass
+        if self._now >= self.settings.budget_s:
+            return self._end(self.policy.give_up(self.trials, self.stalls, "unresolved", "budget_spent"))
+        if isinstance(self._hold, _Probing):
+            return self._advance(self._hold)
+        if isinstance(self._hold, _Draining):
+            return self._drain(self._hold)
+        return []
+
+    # -- one probe ---------------------------------------------------------------------------------------------------
+
+    def _take_flow(self, probe: int, flow: Flow) -> None:
+        hold = self._hold
+        if hold is not None and probe == hold.number:
+            hold.flows.append(flow)
+            hold.heard = self._now
+        elif probe == self._tail_of:
+            # The end of the load before, sent after we last looked: still in the server when this probe began.
+            self._tail.append(flow)
+
+    def _advance(self, probing: _Probing) -> list[Command]:
+        settings, probe = self.settings, probing.probe
+        if self._now - probing.heard > SILENCE_S:
+            return self._close(probing, Verdict.INVALID, "no_report")
+        if not probing.flows:
+            return []
+        if settings.loop == "closed" and not probing.settled(self._now):
+            if self._now - probing.since > USERS_S:
+                return self._close(probing, Verdict.INVALID, "users_not_reached")
+            return []
+        if (commands := self._watch_stall(probing)) is not None:
+            return commands
+        measurement = self._measure(probing)
+        clean_s = measurement.clean_s
+        if settings.loop == "open" and overloaded(measurement, probe.load, settings):
+            if broken := fault(measurement, settings.limit):
+                return self._close(probing, Verdict.INVALID, str(broken), drain=True)
+            return self._close(probing, Verdict.FAIL, "overload", drain=True)
+        if probe.early and clean_s >= probe.min_s:
+            verdict, reason = judge(measurement, settings, self.trials, final=False)
+            if verdict is not Verdict.UNDECIDED:
+                return self._close(probing, verdict, reason)
+        if clean_s >= probe.max_s or (probe.until_steady and clean_s >= probe.min_s and steady(measurement)):
+            return self._close(probing)
+        if self._now - probing.since > 3 * (probe.settle_s + probe.max_s) + settings.limit + 20:
+            return self._close(probing, Verdict.INVALID, "too little clean time")
+        return []
+
+    def _watch_stall(self, probing: _Probing) -> list[Command] | None:
+        """Commands if the target stands still or stood still; None if it goes on."""
+        gap = self._gaps.look(probing.flows)
+        if gap is None or gap.start < probing.looked:
+            return None
+        if self._blocked(probing, gap) >= gap.length / 2:
+            # We stood still ourselves: the slices are left out as late, the target is not to blame.
+            if not gap.open:
+                probing.looked = gap.end
+            return None
+        closed_loop = self.settings.loop == "closed"
+        affected = max(gap.start - self.settings.limit, 0.0)
+        if gap.open:
+            if closed_loop or gap.length < STAND_BACK_S:
+                return [] if gap.length < HANG_S + self.settings.limit else self._close(probing, Verdict.FAIL, "hang")
+            # Do not pile up work on it while waiting to see whether it is a stall or a hang.
+            probing.excised.append(Excision(affected, FOREVER, "stall", round(gap.length, 3)))
+            return self._start_drain(probing, probing.started + gap.start)
+        probing.looked = gap.end
+        stall = self._stall(probing, gap.start, gap.length)
+        if not stall.forgiven:
+            return [stall]
+        end = gap.end + self.settings.limit if closed_loop else FOREVER
+        probing.excised.append(Excision(affected, end, "stall", round(gap.length, 3)))
+        if closed_loop:
+            return [stall]
+        # What queued up behind the stall is not this load's doing: judge what came before, drain, and measure again.
+        return [stall, *self._close(probing, reason="stall", drain=True)]
+
+    @staticmethod
+    def _blocked(probing: _Probing, gap: Gap) -> float:
+        """The longest that our own event loop stood still during the gap, in seconds."""
+        near = (f for f in probing.flows if f.index * SLICE_S < gap.end and gap.start < (f.index + 1) * SLICE_S + 0.1)
+        return max((f.hub_lag for f in near), default=0.0)
+
+    def _stall(self, probing: _Probing, start: float, length: float) -> Stall:
+        spent = sum(s.length for s in self.stalls if s.forgiven) + length
+        forgiven = spent <= self.settings.spike_tolerance * self._now + STALL_ALLOWANCE_S
+        stall = Stall(round(probing.started + start, 3), round(length, 3), probing.number, forgiven)
+        self.stalls.append(stall)
+        return stall
+
+    def _measure(self, probing: _Probing) -> Measurement:
+        settle = math.ceil(probing.probe.settle_s / SLICE_S - 1e-9) + probing.settled_slices
+        late = late_slices(probing.flows, self.settings.limit)
+        return Measurement(
+            self.settings.bin_s,
+            tuple(probing.flows),
+            tuple(probing.cohorts),
+            tuple(self._tail),
+            probing.carried,
+            settle,
+            tuple([*probing.excised, *late]),
+        )
+
+    def _close(
+        self, probing: _Probing, verdict: Verdict | None = None, reason: str = "", drain: bool = False
+    ) -> list[Command]:
+        """End the probe, and go on: with a drain, or with the next probe at once."""
+        commands: list[Command] = [self._judge(probing, verdict, reason)]
+        if drain and self.settings.loop == "open":
+            return [*commands, *self._start_drain()]
+        return [*commands, *self._next(carried=self.trials[-1].verdict is not Verdict.INVALID)]
+
+    def _judge(self, probing: _Probing, verdict: Verdict | None = None, reason: str = "") -> Judged:
+        """Append the trial. Without a verdict its counts decide; a probe that was cut before its time may lack them."""
+        measurement = self._measure(probing)
+        if verdict is None:
+            if broken := fault(measurement, self.settings.limit):
+                verdict, reason = Verdict.INVALID, str(broken)
+            else:
+                verdict, why = judge(measurement, self.settings, self.trials, final=True)
+                reason = reason or why
+                if measurement.clean_s < probing.probe.min_s:
+                    verdict = Verdict.UNDECIDED
+                if not measurement.excised:
+                    self._gaps.learn(probing.flows)
+        started, ended = probing.started, round(self._now, 3)
+        trial = Trial(probing.number, probing.probe, measurement, verdict, reason, started, ended)
+        self.trials.append(trial)
+        return Judged(trial)
+
+    # -- between probes ----------------------------------------------------------------------------------------------
+
+    def _next(self, carried: bool) -> list[Command]:
+        answer = self.policy.ask(self.trials, self._now, self.stalls)
+        if isinstance(answer, Conclusion):
+            return self._end(answer)
+        self._tail, self._tail_of = [], self._number
+        self._number += 1
+        self._hold = _Probing(self._number, answer, self._now, carried and self.settings.loop == "open")
+        return [Hold(self._number, answer.load, answer.purpose)]
+
+    def _start_drain(self, stalled: _Probing | None = None, stalled_at: float = 0.0) -> list[Command]:
+        self._number += 1
+        self._hold = _Draining(self._number, self._now, stalled, stalled_at)
+        return [Hold(self._number, 0.0, Purpose.DRAIN)]
+
+    def _drain(self, draining: _Draining) -> list[Command]:
+        commands: list[Command] = []
+        flows, waited = draining.flows, self._now - draining.since
+        if probing := draining.stalled:
+            if resumed := next((f for f in flows if f.done), None):
+                draining.stalled = None
+                end = draining.since + resumed.index * SLICE_S + min(resumed.completions) * self.settings.bin_s
+                at = draining.stalled_at
+                commands.append(self._stall(probing, at - probing.started, end - at))
+                commands.append(self._judge(probing, reason="stall"))
+            elif waited > HANG_S + self.settings.limit:
+                draining.stalled = None
+                probing.excised.clear()
+                commands.append(self._judge(probing, Verdict.FAIL, "hang"))
+        if draining.stalled is None:
+            if flows and flows[-1].open == 0:
+                return [*commands, *self._next(carried=False)]
+            if not flows and self._now - draining.heard > SILENCE_S:
+                # Nobody reports: the next probe will say so as INVALID.
+                return [*commands, *self._next(carried=False)]
+        if waited > DRAIN_S + 10 * self.settings.limit:
+            ending = self.policy.give_up(self.trials, self.stalls, "unresolved", "target_does_not_recover")
+            return [*commands, *self._end(ending)]
+        return commands
+
+    def _end(self, conclusion: Conclusion) -> list[Command]:
+        self.done = conclusion
+        self._hold = None
+        return [Done(conclusion)]
+
+
+class _Probing:
+    """The probe under way."""
+
+    def __init__(self, number: int, probe: Probe, now: float, carried: bool) -> None:
+        self.number = number
+        self.probe = probe
+        self.since = self.heard = now
+        self.started = round(now, 3)
+        self.carried = carried
+        self.flows: list[Flow] = []
+        self.cohorts: list[Cohort] = []
+        self.excised: list[Excision] = []
+        self.looked = 0.0
+        self.settled_slices = 0
+
+    def settled(self, now: float) -> bool:
+        """Closed loop: are the users of this load there, and since which slice?"""
+        users = [f.users for f in self.flows]
+        if users[-1] != round(self.probe.load):
+            return False
+        reached = len(users)
+        while reached and users[reached - 1] == round(self.probe.load):
+            reached -= 1
+        self.settled_slices = reached
+        return True
+
+
+class _Draining:
+    """The load is away until the server is empty. `stalled` is the probe that waits for its stall to end."""
+
+    def __init__(self, number: int, now: float, stalled: _Probing | None, stalled_at: float) -> None:
+        self.number = number
+        self.since = self.heard = now
+        self.flows: list[Flow] = []
+        self.stalled = stalled
+        self.stalled_at = stalled_at

@@ -1,0 +1,223 @@
+"""The estimate: a posterior over the capacity from every trial, by one of two models of how misses follow the load.
+
+`by_queue` compares misses with a virtual queue fed the same arrivals (open loop, needs a service rate).
+`by_counts` knows only how many requests missed at which load (closed loop, or before any overload).
+Sources: the design and its measurements in the project's notes on search limits; QUEST (Watson & Pelli 1983) for the
+grid posterior over threshold and slope; Robbins (1970) for contamination floors as used here per trial.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .evidence import dispersion
+from .queue import arrival_times, service_spread, tail, threshold, workload
+from .slices import SLICE_S
+from .trial import Trial
+
+INFLATE = 1.6
+"""Standard deviations are multiplied by this: trials agree with each other better than with the truth."""
+
+Z95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Capacity: posterior median and standard deviation of its logarithm. `rates` and `weights`: the service rates (1/s)
+    the virtual queue was tried with, empty when counts alone were used."""
+
+    value: float
+    sd: float
+    mu: float | None = None
+    slope: float = 20.0
+
+    @property
+    def low(self) -> float:
+        return self.value * math.exp(-Z95 * self.sd)
+
+    @property
+    def high(self) -> float:
+        return self.value * math.exp(Z95 * self.sd)
+
+    def at(self, sds: float) -> float:
+        """The load `sds` standard deviations above the median."""
+        return self.value * math.exp(sds * self.sd)
+
+    def miss_fraction(self, load: float, budget: float) -> float:
+        """Long-run fraction of misses expected at `load`, from the model at its median."""
+        if self.mu is not None and self.value < self.mu:
+            if load >= self.mu:
+                return 1.0
+            depth = threshold(np.array([self.value / self.mu]), budget)
+            return float(tail(load / self.mu, depth)[0])
+        odds = math.log(budget / (1 - budget)) + self.slope * math.log(load / self.value)
+        return 1 / (1 + math.exp(-min(max(odds, -500), 500)))
+
+
+def service_rate(trials: Sequence[Trial], limit: float) -> tuple[float, float] | None:
+    """Service rate (1/s) of the saturated server and its relative standard error, from the overloads; None without one."""
+    total = weight = 0.0
+    seen = 0
+    for trial in trials:
+        if trial.overloaded:
+            rate, done = trial.measurement.busy_rate(max(trial.load * limit / 2, 4))
+            if done >= 10 and rate > 0:
+                total += math.log(rate) * done
+                weight += done
+                seen += done
+    if not weight:
+        return None
+    return math.exp(total / weight), service_spread(seen)
+
+
+def by_queue(
+    trials: Sequence[Trial], objective: int, budget: float, mu: float, mu_sd: float
+) -> tuple[Estimate, list[float]]:
+    """Posterior over the capacity for a counted `objective` with miss `budget`, service rate `mu` with spread `mu_sd`.
+
+    Also the residual of each trial, (misses - expected) / sqrt(expected), at the estimate. For each service rate and each
+    capacity C the virtual queue's own threshold for C says how many misses K to expect; log-likelihood of k misses:
+    (k log(K / k) - K + k) / phi, Poisson's deviance over the dispersion.
+    """
+    rates = mu * np.exp(mu_sd * np.linspace(-2, 2, 5))
+    prior_mu = np.exp(-0.5 * np.linspace(-2, 2, 5) ** 2)
+    ratios = np.concatenate([np.linspace(0.30, 0.70, 20, endpoint=False), np.linspace(0.70, 0.995, 100)])
+    spacing = np.gradient(np.log(ratios))
+    depths = threshold(ratios, budget)
+    observed = [(t, *t.measurement.counts(objective)) for t in trials]
+    observed = [(t, k, n) for t, k, n in observed if n > 0]
+    expected = np.empty((len(rates), len(observed), len(ratios)))
+    for r, rate in enumerate(rates):
+        for j, (depth_seen, n) in enumerate(_virtual(trials, {t.number: n for t, _, n in observed}, rate)):
+            seen = np.sort(depth_seen)
+            over = len(seen) - np.searchsorted(seen, depths, side="right")
+            # A virtual queue that never reached the threshold still expects its long-run tail, or a clean trial would
+            # rule out nothing and a single stray miss everything.
+            expected[r, j] = np.maximum(over * (n / max(len(seen), 1)), 0.02 * budget * n + 0.02)
+    misses = np.array([k for _, k, _ in observed], dtype=float)
+    cap = np.array([6 * budget * n for _, _, n in observed])
+    k_capped = np.minimum(misses, np.maximum(cap, 1))
+    expected = np.minimum(expected, np.maximum(cap, 1)[None, :, None])
+    prior = -0.5 * (np.log(ratios / 0.9) / 0.15) ** 2
+    log_c = np.log(rates[:, None] * ratios[None, :])
+    phi, residuals = 15.0, np.zeros(len(observed))
+    posterior = np.ones_like(log_c)
+    centre = spread = 0.0
+    for _ in range(2):
+        k = k_capped[None, :, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            deviance = np.where(k > 0, k * np.log(expected / k), 0.0) - expected + k
+        # A trial may have been disturbed by something else: it then says nothing.
+        floor = np.where(k > expected, 0.02, 0.03)
+        loglik = np.log((1 - floor) * np.exp(deviance / phi) + floor).sum(axis=1)
+        logpost = loglik + prior[None, :] + np.log(spacing)[None, :] + np.log(prior_mu)[:, None]
+        posterior = np.exp(logpost - logpost.max())
+        posterior /= posterior.sum()
+        centre, spread = _median(log_c.ravel(), posterior.ravel())
+        r, c = np.unravel_index(int(np.argmin(np.abs(log_c - centre) - 1e-3 * posterior)), log_c.shape)
+        at = expected[r, :, c]
+        residuals = (k_capped - at) / np.sqrt(at)
+        phi = (3 * 15.0 + float((residuals**2).sum())) / (3 + len(observed))
+        phi = max(phi, 1.0)
+    best_mu = float((posterior.sum(axis=1) * rates).sum())
+    sd = INFLATE * math.sqrt(spread**2 + 0.003**2)
+    return Estimate(math.exp(centre), sd, mu=best_mu), residuals.tolist()
+
+
+def by_counts(
+    trials: Sequence[Trial], objective: int, budget: float, centre: float, spread: float
+) -> tuple[Estimate, list[float]]:
+    """Posterior over capacity and slope from counts: logit P(miss | x) = logit(budget) + slope log(x / C).
+
+    Prior on log C: Cauchy(log `centre`, `spread`). Counts are divided by the trial's dispersion; far above the budget only
+    the side counts, since there latency depends on how long one looks.
+    """
+    log_c = np.linspace(math.log(centre) - 6 * spread - 0.7, math.log(centre) + 6 * spread + 0.7, 400)
+    slopes = np.array([5.0, 10.0, 20.0, 40.0, 80.0])
+    logit = math.log(budget / (1 - budget))
+    logpost = np.zeros((len(slopes), len(log_c))) - np.log1p(((log_c - math.log(centre)) / spread) ** 2)
+    pieces = []
+    for trial in trials:
+        k, n = trial.measurement.counts(objective)
+        if n == 0:
+            continue
+        phi = dispersion(*trial.measurement.batches(objective), budget)
+        n_eff = n / phi
+        top = min(4 * budget, 0.5)
+        p = 1 / (1 + np.exp(-np.clip(logit + slopes[:, None] * (math.log(trial.load) - log_c[None, :]), -50, 50)))
+        p = np.clip(p, 0.02 * budget, top)
+        share = min(max(k / n, 0.0), top)
+        loglik = n_eff * (share * np.log(p) + (1 - share) * np.log1p(-p))
+        best = n_eff * (
+            share * math.log(max(share, 0.02 * budget)) + (1 - share) * math.log1p(-max(share, 0.02 * budget))
+        )
+        floor = np.where(share > p, 0.02, 0.03)
+        logpost += np.log((1 - floor) * np.exp(np.minimum(loglik - best, 0)) + floor)
+        pieces.append((trial.load, k, n))
+    posterior = np.exp(logpost - logpost.max())
+    posterior /= posterior.sum()
+    middle, sd = _median(log_c, posterior.sum(axis=0))
+    slope = float((posterior.sum(axis=1) * slopes).sum())
+    estimate = Estimate(math.exp(middle), math.sqrt(sd**2 + 0.003**2), slope=slope)
+    residuals = []
+    for load, k, n in pieces:
+        expected = n * estimate.miss_fraction(load, budget)
+        residuals.append((k - expected) / math.sqrt(max(expected, 0.5)))
+    return estimate, residuals
+
+
+def _median(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Weighted median and standard deviation."""
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(weights[order])
+    median = float(np.interp(0.5, cumulative / cumulative[-1], values[order]))
+    mean = float((values * weights).sum())
+    return median, math.sqrt(max(float((weights * (values - mean) ** 2).sum()), 0.0))
+
+
+def _virtual(trials: Sequence[Trial], wanted: dict[int, int], rate: float) -> list[tuple[np.ndarray, int]]:
+    """For each wanted trial, in order: the virtual queue's depth at each of its counted arrivals, and how many requests
+    were counted. The queue runs on through trials between which the server was not drained."""
+    out: list[tuple[np.ndarray, int]] = []
+    group: list[Trial] = []
+
+    def flush() -> None:
+        if not group:
+            return
+        times, spans, start = [], [], 0.0
+        for trial in group:
+            m = trial.measurement
+            lead = sum(f.span for f in m.preamble)
+            if m.carried:
+                times.append(arrival_times(m.preamble, m.bin_s, start))
+                start += lead
+            mine = arrival_times(m.flows, m.bin_s, start)
+            times.append(mine)
+            spans.append((trial, start, mine))
+            start += m.elapsed_s
+        all_times = np.concatenate(times)
+        depth = workload(all_times, rate)
+        for trial, begin, mine in spans:
+            if trial.number not in wanted:
+                continue
+            m = trial.measurement
+            lo = int(np.searchsorted(all_times, mine[0])) if len(mine) else 0
+            slices = ((mine - begin) / SLICE_S + 1e-9).astype(int)
+            clean = np.zeros(int(slices.max(initial=0)) + 1, dtype=bool)
+            for cohort in m.clean:
+                if cohort.index < len(clean):
+                    clean[cohort.index] = True
+            mask = clean[slices] if len(mine) else np.zeros(0, dtype=bool)
+            out.append((depth[lo : lo + len(mine)][mask], wanted[trial.number]))
+
+    for trial in trials:
+        if not trial.measurement.carried:
+            flush()
+            group = []
+        group.append(trial)
+    flush()
+    return out

@@ -1,0 +1,55 @@
+"""What a search is asked for: the SLO, the loads it may offer, and how sure it must be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from .grid import Grid
+from .slices import bin_width
+from .slo import Objective, Slo
+
+Loop = Literal["open", "closed"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The question.
+
+    `start` is the first load. `budget_s` bounds the search in seconds. `precision` is the half width, as a ratio, that the
+    95 % interval of the capacity must reach. `soak_s` seconds without a breach verify a load. `spike_tolerance` is the
+    share of the time that stalls of the target may take and be forgiven. `patience` stands in for a latency limit where
+    the SLO has none, in seconds.
+    """
+
+    slo: Slo
+    loop: Loop
+    grid: Grid
+    start: float
+    budget_s: float = 1200.0
+    precision: float = 0.06
+    soak_s: float = 30.0
+    spike_tolerance: float = 0.03
+    patience: float = 10.0
+
+    @cached_property
+    def objectives(self) -> tuple[Objective, ...]:
+        """The objectives that workers count, in the order of the counts."""
+        return self.slo.counted
+
+    @cached_property
+    def constraints(self) -> tuple[int, ...]:
+        """Places, among `objectives`, of those that can fail a probe."""
+        return tuple(i for i, o in enumerate(self.objectives) if o.role == "constraint")
+
+    @cached_property
+    def limit(self) -> float:
+        """The longest latency limit in seconds, `patience` if there is none: what a request is given to answer."""
+        return self.slo.horizon(self.patience)
+
+    @cached_property
+    def bin_s(self) -> float:
+        """Width of the arrival and completion bins in seconds."""
+        limits = [o.limit for o in self.objectives if o.signal == "latency"]
+        return bin_width(min(limits, default=self.patience))

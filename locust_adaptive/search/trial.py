@@ -1,0 +1,260 @@
+"""Probe, measurement, verdict, trial: the one fact that a search appends, and what can be read off it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .histogram import Histogram
+from .slices import SLICE_S, Cohort, Flow, bins_per_slice
+
+
+class Verdict(StrEnum):
+    """Law 7. PASS and FAIL move the bracket, UNDECIDED informs the estimate, INVALID does neither."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    UNDECIDED = "UNDECIDED"
+    INVALID = "INVALID"
+
+
+class Purpose(StrEnum):
+    """Why a load is held."""
+
+    RAMP = "ramp"
+    GATE = "gate"
+    LOCATE = "locate"
+    REFINE = "refine"
+    CANARY = "canary"
+    VERIFY = "verify"
+    CHALLENGE = "challenge"
+    DRAIN = "drain"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One intended load: arrivals per second, or users.
+
+    The first `settle_s` seconds are not counted. It is measured for at least `min_s` clean seconds if `early` evidence
+    decides, and for `max_s` otherwise; with `until_steady` it ends once latency has stopped falling, at `max_s` at the
+    latest.
+    """
+
+    load: float
+    purpose: Purpose
+    settle_s: float
+    min_s: float
+    max_s: float
+    early: bool = False
+    until_steady: bool = False
+    repeats: int | None = None
+    """Number of the probe that this one measures again, if that one was cut short or invalid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excision:
+    """A stretch of a probe, in seconds from its start, that is left out of the counts, and why: `stall` (the target gave
+    nothing back) or `generator` (our own sending was late). `length` is how long the disturbance itself lasted."""
+
+    start: float
+    end: float
+    cause: str
+    length: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The merged slices of a probe.
+
+    `preamble` are flows of the load held just before, when nothing was drained in between: what they sent is still in the
+    server when this probe begins. `settle` slices at the start are not counted.
+    """
+
+    bin_s: float
+    flows: tuple[Flow, ...]
+    cohorts: tuple[Cohort, ...]
+    preamble: tuple[Flow, ...] = ()
+    carried: bool = False
+    settle: int = 0
+    excised: tuple[Excision, ...] = ()
+
+    def is_clean(self, index: int) -> bool:
+        """Does the slice count?"""
+        start, end = index * SLICE_S, (index + 1) * SLICE_S
+        return index >= self.settle and not any(x.start < end and start < x.end for x in self.excised)
+
+    @cached_property
+    def clean(self) -> list[Cohort]:
+        """The cohorts that count."""
+        return [c for c in self.cohorts if self.is_clean(c.index)]
+
+    @property
+    def clean_s(self) -> float:
+        return len(self.clean) * SLICE_S
+
+    @property
+    def elapsed_s(self) -> float:
+        return sum(f.span for f in self.flows)
+
+    def counts(self, objective: int) -> tuple[int, int]:
+        """`(misses, requests)` of a counted objective."""
+        pairs = [c.counts(objective) for c in self.clean]
+        return sum(k for k, _ in pairs), sum(n for _, n in pairs)
+
+    def batches(self, objective: int, seconds: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+        """Misses and requests of a counted objective in consecutive stretches of about `seconds`."""
+        pairs = np.array([c.counts(objective) for c in self.clean], dtype=float).reshape(-1, 2)
+        size = max(round(seconds / SLICE_S), 1)
+        whole = pairs[: len(pairs) // size * size].reshape(-1, size, 2).sum(axis=1)
+        return whole[:, 0], whole[:, 1]
+
+    def latency(self, quantile: float, scope: str | None = None) -> float:
+        """Latency quantile in seconds of the answered requests in the clean slices; nan when there are none."""
+        total = Histogram()
+        for cohort in self.clean:
+            for name, counts in cohort.names.items():
+                if scope in (None, name):
+                    for bucket, n in counts.hist.items():
+                        total.buckets[bucket] = total.buckets.get(bucket, 0) + n
+        return total.quantile(quantile)
+
+    @property
+    def sent(self) -> int:
+        return sum(f.sent for f in self.flows)
+
+    @property
+    def outstanding(self) -> int:
+        """Open requests at the end."""
+        return self.flows[-1].open if self.flows else 0
+
+    def busy_rate(self, level: float) -> tuple[float, int]:
+        """Completions per second, and their number, from when more than `level` requests were first open to the end."""
+        timeline = Timeline.of(self.flows, self.bin_s)
+        over = np.flatnonzero(timeline.open > level)
+        if not len(over):
+            return 0.0, 0
+        first = int(over[0])
+        done = int(timeline.completions[first:].sum())
+        seconds = (len(timeline.completions) - first) * self.bin_s
+        return done / seconds, done
+
+    def little_breach(self) -> float:
+        """Relative gap between the two tallies of request-seconds, `area` and `residence` (Little's law)."""
+        area = sum(f.area for f in self.flows)
+        residence = sum(f.residence for f in self.flows)
+        return abs(area - residence) / area if area > 1e-9 else 0.0
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Bins of a run of flows: arrivals, completions, and the requests open at the start of each bin."""
+
+    arrivals: np.ndarray
+    completions: np.ndarray
+    open: np.ndarray
+
+    @classmethod
+    def of(cls, flows: tuple[Flow, ...] | list[Flow], bin_s: float) -> Timeline:
+        if not flows:
+            return cls(*(np.zeros(0, dtype=np.int64) for _ in range(3)))
+        sizes = [max(min(round(f.span / bin_s), bins_per_slice(bin_s)), 1) for f in flows]
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        arrivals = np.zeros(offsets[-1], dtype=np.int64)
+        completions = np.zeros_like(arrivals)
+        for flow, offset, size in zip(flows, offsets, sizes, strict=False):
+            for into, bins in ((arrivals, flow.arrivals), (completions, flow.completions)):
+                for b, n in bins.items():
+                    into[offset + min(b, size - 1)] += n
+        first = flows[0]
+        at_start = first.open - first.sent + first.done
+        open_ = at_start + np.concatenate([[0], np.cumsum(arrivals - completions)[:-1]])
+        return cls(arrivals, completions, open_)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A probe, what was measured, and what it means. `reason` is a short word that explains the verdict.
+
+    `started` is in seconds of the search. `drained` says that the load was taken away after it.
+    """
+
+    number: int
+    probe: Probe
+    measurement: Measurement
+    verdict: Verdict
+    reason: str
+    started: float
+    ended: float
+
+    @property
+    def load(self) -> float:
+        return self.probe.load
+
+    @property
+    def purpose(self) -> Purpose:
+        return self.probe.purpose
+
+    @property
+    def overloaded(self) -> bool:
+        return self.verdict is Verdict.FAIL and self.reason in ("overload", "hang")
+
+    def to_plain(self) -> dict[str, Any]:
+        """What a reader needs beside the flows and cohorts themselves, for the journal."""
+        m = self.measurement
+        probe = {
+            "load": self.probe.load,
+            "purpose": str(self.probe.purpose),
+            "settle_s": self.probe.settle_s,
+            "min_s": self.probe.min_s,
+            "max_s": self.probe.max_s,
+            "early": self.probe.early,
+            "until_steady": self.probe.until_steady,
+            "repeats": self.probe.repeats,
+        }
+        return {
+            "number": self.number,
+            "probe": probe,
+            "verdict": str(self.verdict),
+            "reason": self.reason,
+            "started": self.started,
+            "ended": self.ended,
+            "slices": [len(m.flows), len(m.cohorts)],
+            "carried": m.carried,
+            "settle": m.settle,
+            "excised": [[x.start, x.end, x.cause, x.length] for x in m.excised],
+        }
+
+    @classmethod
+    def from_plain(
+        cls,
+        plain: dict[str, Any],
+        bin_s: float,
+        flows: list[Flow],
+        cohorts: list[Cohort],
+        preamble: list[Flow],
+    ) -> Trial:
+        """The inverse of `to_plain`, given the journalled slices of the probe."""
+        probe = Probe(**{**plain["probe"], "purpose": Purpose(plain["probe"]["purpose"])})
+        n_flows, n_cohorts = plain["slices"]
+        measurement = Measurement(
+            bin_s,
+            tuple(flows[:n_flows]),
+            tuple(cohorts[:n_cohorts]),
+            tuple(preamble),
+            plain["carried"],
+            plain["settle"],
+            tuple(Excision(*x) for x in plain["excised"]),
+        )
+        return cls(
+            plain["number"],
+            probe,
+            measurement,
+            Verdict(plain["verdict"]),
+            plain["reason"],
+            plain["started"],
+            plain["ended"],
+        )

@@ -1,0 +1,73 @@
+"""Warm-up: when did the server become itself?
+
+Two uses of the same fact, that a cold server answers slower at a load that is light for a warm one: `steady` ends the gate
+once latency has stopped falling, `warmup_end` looks back over every light load of the search.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .histogram import Histogram
+from .slices import SLICE_S, Cohort
+from .trial import Measurement, Purpose, Trial
+
+FALLING = 0.93
+"""Latency counts as still falling while its last windows are below this share of those before."""
+SLOWER = 1.25
+"""A warm-up is reported when the server was slower than this in it, by its low quantile of latency."""
+
+
+def windows(cohorts: Sequence[Cohort], enough: int, quantile: float) -> list[tuple[float, float]]:
+    """`(end in s, latency quantile in s)` of consecutive windows of at least `enough` answers and one second."""
+    out = []
+    total, slices = Histogram(), 0
+    for cohort in cohorts:
+        slices += 1
+        for counts in cohort.names.values():
+            for bucket, n in counts.hist.items():
+                total.buckets[bucket] = total.buckets.get(bucket, 0) + n
+        if slices * SLICE_S >= 1 and total.count >= enough:
+            out.append(((cohort.index + 1) * SLICE_S, total.quantile(quantile)))
+            total, slices = Histogram(), 0
+    return out
+
+
+def steady(measurement: Measurement) -> bool:
+    """Has the median latency stopped falling? Needs six windows of at least 20 answers and two seconds each."""
+    merged = windows(measurement.clean, 20, 0.5)
+    size = max(round(2 / max(merged[0][0], 0.5)), 1) if merged else 1
+    medians = [float(np.median([m for _, m in merged[i : i + size]])) for i in range(0, len(merged), size)]
+    if len(medians) < 6:
+        return False
+    return float(np.median(medians[-3:])) >= FALLING * float(np.median(medians[-6:-3]))
+
+
+def warmup_end(trials: Sequence[Trial], light: float) -> float | None:
+    """Seconds from the start of the search to the end of the warm-up; None when no slow start was seen.
+
+    Looks at the lower quartile of latency, which queueing hardly moves, over all loads up to `light` that did not fail,
+    and cuts the series where the rest is flattest (MSER, White 1997); that start counts as warm-up if it was slower than
+    what followed.
+    """
+    series: list[tuple[float, float]] = []
+    for trial in trials:
+        if trial.load > light or trial.overloaded or trial.purpose is Purpose.DRAIN:
+            continue
+        cohorts = list(trial.measurement.cohorts)
+        series += [(trial.started + at, math.log(value)) for at, value in windows(cohorts, 6, 0.25) if value > 0]
+    if len(series) < 10:
+        return None
+    y = np.array([value for _, value in series])
+    candidates = range(1, len(y) - max(len(y) // 4, 5))
+    score = [y[d:].var() / (len(y) - d) for d in candidates]
+    cut = candidates[int(np.argmin(score))] if score else 0
+    plateau = float(np.median(y[cut:]))
+    slow = np.flatnonzero(y[:cut] > plateau + math.log(SLOWER))
+    # A slow start is slow from the start; a stray slow window later is something else.
+    if len(slow) < 2 or len(slow) < 0.5 * (slow[-1] + 1):
+        return None
+    return series[int(slow[-1])][0]
