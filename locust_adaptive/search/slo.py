@@ -74,8 +74,8 @@ _UNITS: dict[Unit, dict[str, Decimal]] = {
     "ratio": {"%": Decimal("0.01")},
     "count": {"": Decimal(1)},
     "bytes": {
-        **{unit: Decimal(1000) ** power for power, unit in enumerate(("B", "kB", "MB", "GB"))},
-        **{unit: Decimal(1024) ** power for power, unit in enumerate(("KiB", "MiB", "GiB"), start=1)},
+        **{unit: Decimal(1000**power) for power, unit in enumerate(("B", "kB", "MB", "GB"))},
+        **{unit: Decimal(1024**power) for power, unit in enumerate(("KiB", "MiB", "GiB"), start=1)},
     },
 }
 _KIND_OF: dict[str, Unit] = {text: kind for kind, texts in _UNITS.items() for text in texts}
@@ -128,13 +128,13 @@ class Objective:
     @cached_property
     def quantile(self) -> float | None:
         """0.99 for p99; None for any other aggregate."""
-        return None if self._percent is None else float(self._percent / 100)
+        return None if self._percent is None else float(_EXACT.divide(self._percent, Decimal(100)))
 
     @cached_property
     def budget(self) -> float | None:
         """The share of requests that may miss: 0.01 for p99 of a timing, the limit for errors, None for the rest."""
         if self.signal in TIMINGS and self._percent is not None:
-            return float((100 - self._percent) / 100)
+            return float(_EXACT.divide(_EXACT.subtract(Decimal(100), self._percent), Decimal(100)))
         return self.limit if self.signal == "errors" else None
 
     @property

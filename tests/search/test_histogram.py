@@ -84,6 +84,12 @@ def test_quantile_agrees_with_counting_misses(values: list[float], q: float) -> 
         assert (histogram.quantile(q) <= value_of(limit)) == (100 * misses <= (100 - percent) * len(values))
 
 
+def test_rank_is_free_of_rounding() -> None:
+    histogram = histogram_of([float(value) for value in range(1, 101)])
+    assert 0.07 * 100 > 7
+    assert histogram.quantile(0.07) == value_of(index_of(7))
+
+
 def test_quantile_of_nothing_is_nan_and_its_argument_is_a_share() -> None:
     assert math.isnan(Histogram().quantile(0.99))
     for q in (-0.1, 99, math.nan):

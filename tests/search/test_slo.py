@@ -1,5 +1,6 @@
 import pickle
 import re
+from decimal import localcontext
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,15 @@ def test_derived(text: str, quantile: float | None, budget: float | None, label:
     objective = only(text)
     assert (objective.quantile, objective.budget) == (quantile, budget)
     assert (objective.label, objective.is_telemetry) == (label, is_telemetry)
+
+
+def test_the_decimal_context_of_the_caller_rounds_nothing() -> None:
+    text = "p99.999<123.456ms & gpu.memory<1234567B"
+    with localcontext(prec=2):
+        slo = Slo.parse(text)
+        assert str(slo) == text
+        assert (slo.objectives[0].limit, slo.objectives[0].quantile) == (0.123456, 0.99999)
+        assert slo.objectives[0].budget == 0.00001
 
 
 @pytest.mark.parametrize(
