@@ -107,7 +107,7 @@ def test_derived(text: str, quantile: float | None, budget: float | None, label:
 
 
 def test_the_decimal_context_of_the_caller_rounds_nothing() -> None:
-    text = "p99.999<123.456ms & gpu.memory<1234567B"
+    text = "p99.999<123456us & gpu.memory<1234567B"
     with localcontext(prec=2):
         slo = Slo.parse(text)
         assert str(slo) == text
