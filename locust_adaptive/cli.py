@@ -1,0 +1,131 @@
+"""The command line `locust-adaptive`: arguments in, one clear line out. Each command imports its rooms when it runs."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from . import __version__
+
+if TYPE_CHECKING:
+    from .replay.profile import Profile
+    from .replay.store import TraceInfo
+
+
+class Fault(click.ClickException):
+    """What the person can mend: one line, exit code 2."""
+
+    exit_code = 2
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Turn the errors of bad input into a `Fault`."""
+    try:
+        yield
+    except (ValueError, OSError) as fault:
+        raise Fault(str(fault)) from fault
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="locust-adaptive")
+def main() -> None:
+    """Find how much traffic a model server can take under an SLO."""
+
+
+@main.group()
+def trace() -> None:
+    """Make and look into traces: recorded requests for replay."""
+
+
+@trace.command("import")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--format", default="jsonl", show_default=True, help="What SOURCE is.")
+@click.option("--force", is_flag=True, help="Replace OUT if it exists.")
+def import_(source: Path, out: Path, format: str, force: bool) -> None:
+    """Make the trace OUT of the recorded requests in SOURCE."""
+    from .replay.importers import import_trace
+
+    with faults(), _terminable():
+        notes = import_trace(source, out, format=format, force=force)
+    click.echo(f"{out}: {notes.requests} requests" + ", without arrival times" * (notes.time_quality == "none"))
+    for what, times in sorted(notes.dropped.items()):
+        click.echo(f"left out: {what} ({times} times)", err=True)
+
+
+@trace.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def seal(file: Path) -> None:
+    """Finish the trace FILE whose writer was killed."""
+    from .replay.store import Trace
+    from .replay.store import seal as finish
+
+    with faults():
+        finish(file)
+        click.echo(f"{file}: {len(Trace.open(file))} requests")
+
+
+@trace.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def info(file: Path, as_json: bool) -> None:
+    """Say what the trace FILE holds."""
+    import json
+    from dataclasses import asdict
+
+    from .replay.profile import profile
+    from .replay.store import Trace
+
+    with faults(), Trace.open(file) as opened:
+        facts = opened.info()
+        figures = profile(opened.index(), timed=facts.time_quality != "none")
+    if as_json:
+        click.echo(json.dumps({"file": str(file), **asdict(facts), **asdict(figures)}, indent=2, ensure_ascii=False))
+    else:
+        click.echo(_table(file, facts, figures))
+
+
+def _table(file: Path, facts: "TraceInfo", figures: "Profile") -> str:
+    shown = 10
+
+    def figure(value: float | None, unit: str = "") -> str:
+        return "-" if value is None else f"{value:.4g}{unit}"
+
+    mix = [f"{name}  {count} ({count / figures.requests:.1%})" for name, count in figures.endpoints.items()]
+    if len(mix) > shown:
+        mix = [*mix[:shown], f"and {len(mix) - shown} more"]
+    lines = [
+        ("requests", f"{figures.requests} in {figures.sessions} sessions"),
+        ("duration", figure(figures.duration_s, " s")),
+        ("mean rate", figure(figures.rate, " req/s")),
+        (
+            "burstiness",
+            f"{figure(figures.dispersion_1s)} at 1 s, {figure(figures.dispersion_10s)} at 10 s (Poisson: 1)",
+        ),
+        ("time quality", facts.time_quality),
+        ("body bytes", f"p50 {figures.size_p50}, p90 {figures.size_p90}, max {figures.size_max}"),
+        ("bodies", f"{facts.distinct_bodies} distinct"),
+        ("origin", facts.origin),
+        *zip(["endpoints", *[""] * (len(mix) - 1)], mix, strict=True),
+    ]
+    return "\n".join([str(file), *(f"  {label:<14}{text}" for label, text in lines)])
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, so that no half-written file stays behind."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from locust_adaptive.replay.index import Index
+from locust_adaptive.replay.profile import dispersion, profile
+
+
+def index(due_ns, size=None, name=None):
+    due_ns = np.asarray(due_ns, dtype=np.int64)
+    n = len(due_ns)
+    size = np.zeros(n) if size is None else np.asarray(size)
+    name = np.zeros(n) if name is None else np.asarray(name)
+    hashes = np.zeros(n, dtype=np.uint64)
+    return Index(due_ns, np.arange(n, dtype=np.int32), name.astype(np.int32), size.astype(np.int32), hashes, ("a", "b"))
+
+
+def test_the_figures_of_a_small_trace():
+    got = profile(index([0, 10**9, 4 * 10**9, 4 * 10**9], [10, 40, 30, 20], [0, 1, 1, 1]))
+    assert (got.requests, got.sessions, got.duration_s, got.rate) == (4, 4, 4.0, 0.75)
+    assert list(got.endpoints.items()) == [("b", 3), ("a", 1)]
+    assert (got.size_p50, got.size_p90, got.size_max) == (20, 40, 40)
+    assert got.dispersion_1s is None
+
+
+def test_a_trace_without_times_has_no_times():
+    got = profile(index(np.arange(10**5) * 10**6), timed=False)
+    assert (got.duration_s, got.rate, got.dispersion_1s, got.dispersion_10s) == (None, None, None, None)
+
+
+def test_one_request_has_no_rate():
+    assert profile(index([0])).rate is None
+
+
+def test_dispersion_is_that_of_the_counts_in_whole_windows():
+    rng = np.random.default_rng(1)
+    due = np.concatenate([[0], np.cumsum(rng.exponential(0.02e9, 50_000))]).astype(np.int64)
+    windows = int(due[-1]) // 10**9
+    counts = np.bincount(due // 10**9)[:windows]
+    assert dispersion(due, 10**9) == pytest.approx(np.var(counts, ddof=1) / np.mean(counts))
+    assert dispersion(due, 10**9) == pytest.approx(1, abs=5 * (2 / windows) ** 0.5)
+
+
+def test_even_arrivals_have_none_and_clumps_have_much():
+    assert dispersion(np.arange(20_000) * 10**7, 10**9) == pytest.approx(0, abs=1e-9)
+    assert dispersion(np.repeat(np.arange(0, 400, 2), 50) * 10**9, 10**9) == pytest.approx(25, rel=0.02)
+
+
+def test_a_gap_of_years_costs_nothing():
+    assert dispersion(np.array([0, 1, 2, 10**18]), 10**9) > 0
