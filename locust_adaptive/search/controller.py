@@ -1,9 +1,9 @@
 """The controller: events in, commands out, no clock of its own. It runs one probe at a time and asks the policy for more.
 
-    probing --overload, hang--> FAIL, drain --empty--> next probe
-    probing --stall, open loop--> load away, wait until answers resume --> judged on what is clean, drain
-    probing --enough evidence, or time up--> PASS | FAIL | UNDECIDED --> next probe at once
-    probing --generator unfit, workers changed--> INVALID
+probing --overload, hang--> FAIL, drain --empty--> next probe
+probing --stall, open loop--> load away, wait until answers resume --> judged on what is clean, drain
+probing --enough evidence, or time up--> PASS | FAIL | UNDECIDED --> next probe at once
+probing --generator unfit, workers changed--> INVALID
 """
 
 from __future__ import annotations
@@ -96,14 +96,23 @@ class Controller:
                 if isinstance(self._hold, _Probing) and probe == self._hold.number:
                     self._hold.cohorts.append(cohort)
             case TimePassed():
-                pass
-        if self._now >= self.settings.budget_s:
+                if (
+                    isinstance(self._hold, _Probing)
+                    and self._now - self._hold.heard <= SILENCE_S
+                    and not self._out_of_time
+                ):
+                    return []
+        if self._out_of_time:
             return self._end(self.policy.give_up(self.trials, self.stalls, "unresolved", "budget_spent"))
         if isinstance(self._hold, _Probing):
             return self._advance(self._hold)
         if isinstance(self._hold, _Draining):
             return self._drain(self._hold)
         return []
+
+    @property
+    def _out_of_time(self) -> bool:
+        return self._now >= self.settings.budget_s
 
     # -- one probe ---------------------------------------------------------------------------------------------------
 
@@ -112,6 +121,8 @@ class Controller:
         if hold is not None and probe == hold.number:
             hold.flows.append(flow)
             hold.heard = self._now
+            if isinstance(hold, _Probing):
+                hold.late += late_slices([flow], self.settings.limit)
         elif probe == self._tail_of:
             # The end of the load before, sent after we last looked: still in the server when this probe began.
             self._tail.append(flow)
@@ -188,7 +199,6 @@ class Controller:
 
     def _measure(self, probing: _Probing) -> Measurement:
         settle = math.ceil(probing.probe.settle_s / SLICE_S - 1e-9) + probing.settled_slices
-        late = late_slices(probing.flows, self.settings.limit)
         return Measurement(
             self.settings.bin_s,
             tuple(probing.flows),
@@ -196,7 +206,7 @@ class Controller:
             tuple(self._tail),
             probing.carried,
             settle,
-            tuple([*probing.excised, *late]),
+            tuple([*probing.excised, *probing.late]),
         )
 
     def _close(
@@ -285,6 +295,7 @@ class _Probing:
         self.flows: list[Flow] = []
         self.cohorts: list[Cohort] = []
         self.excised: list[Excision] = []
+        self.late: list[Excision] = []
         self.looked = 0.0
         self.settled_slices = 0
 

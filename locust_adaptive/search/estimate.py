@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .evidence import dispersion
-from .queue import arrival_times, service_spread, tail, threshold, workload
+from .queue import service_spread, tail, threshold, workload
 from .slices import SLICE_S
 from .trial import Trial
 
@@ -193,9 +193,9 @@ def _virtual(trials: Sequence[Trial], wanted: dict[int, int], rate: float) -> li
             m = trial.measurement
             lead = sum(f.span for f in m.preamble)
             if m.carried:
-                times.append(arrival_times(m.preamble, m.bin_s, start))
+                times.append(start + m.sent_before)
                 start += lead
-            mine = arrival_times(m.flows, m.bin_s, start)
+            mine = start + m.sent_at
             times.append(mine)
             spans.append((trial, start, mine))
             start += m.elapsed_s

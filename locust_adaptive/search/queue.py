@@ -11,25 +11,13 @@ import math
 
 import numpy as np
 
-from .slices import Flow
-
-
-def arrival_times(flows: tuple[Flow, ...] | list[Flow], bin_s: float, start: float = 0.0) -> np.ndarray:
-    """Times in seconds of the requests sent in `flows` that follow one another from `start`; those of a bin are spread
-    evenly over it."""
-    parts = []
-    for flow in flows:
-        for b, n in sorted(flow.arrivals.items()):
-            parts.append(start + bin_s * (b + (np.arange(n) + 0.5) / n))
-        start += flow.span
-    return np.concatenate(parts) if parts else np.zeros(0)
-
 
 def workload(times: np.ndarray, mu: float) -> np.ndarray:
     """Work in the queue in units just after each arrival at `times` (s, ascending), from an empty queue (Lindley)."""
     i = np.arange(len(times))
     drained = mu * times
-    return i + 1 - drained - np.minimum.accumulate(i - drained)
+    depth: np.ndarray = i + 1 - drained - np.minimum.accumulate(i - drained)
+    return depth
 
 
 def tail(rho: float | np.ndarray, depth: np.ndarray | float) -> np.ndarray:
@@ -38,13 +26,15 @@ def tail(rho: float | np.ndarray, depth: np.ndarray | float) -> np.ndarray:
     P(v > d) = A exp(-theta (d - 1)), rho (e^theta - 1) = theta, A = (1 - rho) / (rho e^theta - 1); 1 below d = 1.
     """
     theta, scale = _lundberg(np.asarray(rho, dtype=float))
-    return np.minimum(scale * np.exp(-theta * np.maximum(np.asarray(depth) - 1, 0)), 1.0)
+    chance: np.ndarray = np.minimum(scale * np.exp(-theta * np.maximum(np.asarray(depth) - 1, 0)), 1.0)
+    return chance
 
 
 def threshold(rho: np.ndarray, budget: float) -> np.ndarray:
     """Depth that the virtual queue exceeds at the fraction `budget` of the arrivals at utilisation `rho` < 1."""
     theta, scale = _lundberg(np.asarray(rho, dtype=float))
-    return 1 + np.maximum(np.log(scale / budget), 0) / theta
+    depth: np.ndarray = 1 + np.maximum(np.log(scale / budget), 0) / theta
+    return depth
 
 
 def _lundberg(rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -104,9 +104,10 @@ class Flow:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Flow:
-        fields = {k: v for k, v in plain.items() if k not in ("i", "arrivals", "completions", "lag")}
-        bins = {k: _unflat(plain.get(k, ())) for k in ("arrivals", "completions", "lag")}
-        return cls(index=plain["i"], **bins, **fields)
+        fields: dict[str, Any] = {k: v for k, v in plain.items() if k != "i"}
+        for name in ("arrivals", "completions", "lag"):
+            fields[name] = _unflat(plain.get(name, ()))
+        return cls(index=plain["i"], **fields)
 
 
 @dataclass(slots=True)

@@ -182,6 +182,15 @@ class Slo:
     def __str__(self) -> str:
         return " & ".join(map(str, self.objectives))
 
+    @cached_property
+    def counted(self) -> tuple[Objective, ...]:
+        """The objectives that are judged by counting each request's outcome: percentiles of latency, and errors."""
+        return tuple(o for o in self.objectives if o.signal in ("latency", "errors"))
+
+    def horizon(self, patience: float) -> float:
+        """Seconds that a request is given to answer: the longest latency limit, or `patience` if there is none."""
+        return max((o.limit for o in self.counted if o.signal == "latency"), default=patience)
+
 
 def _subject(signal: str, aggregate: str | None) -> str:
     if aggregate is None:

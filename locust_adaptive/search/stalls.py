@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .slices import Flow
+from .slices import SLICE_S, Flow
 from .trial import Timeline
 
 FLOOR_S = 0.05
@@ -37,27 +37,27 @@ class Gaps:
     def __init__(self, bin_s: float) -> None:
         self._bin_s = bin_s
         self._known: list[float] = []
+        self.bound: float | None = None
+        """Seconds above which a gap is a stall; None while too few are known."""
 
     def learn(self, flows: list[Flow]) -> None:
         """Remember the gaps of a probe that went undisturbed."""
         self._known += [end - start for start, end in self._runs(flows)]
         self._known = self._known[-5000:]
-
-    @property
-    def bound(self) -> float | None:
-        """Seconds above which a gap is a stall; None while too few are known."""
-        if len(self._known) < ENOUGH:
-            return None
-        return max(FLOOR_S, FACTOR * float(np.quantile(self._known, 0.99)))
+        if len(self._known) >= ENOUGH:
+            self.bound = max(FLOOR_S, FACTOR * float(np.quantile(self._known, 0.99)))
 
     def look(self, flows: list[Flow]) -> Gap | None:
         """The last unusual gap of a probe, if it has one."""
         if self.bound is None:
             return None
-        end_of_time = len(Timeline.of(flows, self._bin_s).open) * self._bin_s
-        for start, end in reversed(self._runs(flows)):
+        # A gap longer than a hang need not be seen whole.
+        recent = flows[-round((3 * HANG_S) / SLICE_S) :]
+        before = recent[0].index * SLICE_S if recent else 0.0
+        end_of_time = sum(f.span for f in recent)
+        for start, end in reversed(self._runs(recent)):
             if end - start > self.bound:
-                return Gap(start, end, open=end >= end_of_time - self._bin_s / 2)
+                return Gap(before + start, before + end, open=end >= end_of_time - self._bin_s)
         return None
 
     def _runs(self, flows: list[Flow]) -> list[tuple[float, float]]:
@@ -65,4 +65,6 @@ class Gaps:
         timeline = Timeline.of(flows, self._bin_s)
         idle = np.concatenate([[False], (timeline.completions == 0) & (timeline.open > 0), [False]])
         edges = np.flatnonzero(np.diff(idle.astype(np.int8)))
-        return [(a * self._bin_s, b * self._bin_s) for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
+        return [
+            (a * self._bin_s, b * self._bin_s) for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+        ]

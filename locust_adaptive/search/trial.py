@@ -142,11 +142,31 @@ class Measurement:
         seconds = (len(timeline.completions) - first) * self.bin_s
         return done / seconds, done
 
+    @cached_property
+    def sent_at(self) -> np.ndarray:
+        """When each request was sent, in seconds from the start of the probe."""
+        return arrival_times(self.flows, self.bin_s)
+
+    @cached_property
+    def sent_before(self) -> np.ndarray:
+        """When each request of the preamble was sent, in seconds from its start."""
+        return arrival_times(self.preamble, self.bin_s)
+
     def little_breach(self) -> float:
         """Relative gap between the two tallies of request-seconds, `area` and `residence` (Little's law)."""
         area = sum(f.area for f in self.flows)
         residence = sum(f.residence for f in self.flows)
         return abs(area - residence) / area if area > 1e-9 else 0.0
+
+
+def arrival_times(flows: tuple[Flow, ...] | list[Flow], bin_s: float) -> np.ndarray:
+    """Times in seconds of the requests sent in `flows` that follow one another from 0; those of a bin are spread evenly
+    over it."""
+    timeline = Timeline.of(flows, bin_s)
+    bins = np.flatnonzero(timeline.arrivals)
+    counts = timeline.arrivals[bins]
+    of_bin = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return bin_s * (np.repeat(bins, counts) + (of_bin + 0.5) / np.repeat(counts, counts))
 
 
 @dataclass(frozen=True)
@@ -167,8 +187,9 @@ class Timeline:
         completions = np.zeros_like(arrivals)
         for flow, offset, size in zip(flows, offsets, sizes, strict=False):
             for into, bins in ((arrivals, flow.arrivals), (completions, flow.completions)):
-                for b, n in bins.items():
-                    into[offset + min(b, size - 1)] += n
+                if bins:
+                    places = np.minimum(np.fromiter(bins, np.int64, len(bins)), size - 1)
+                    np.add.at(into, offset + places, np.fromiter(bins.values(), np.int64, len(bins)))
         first = flows[0]
         at_start = first.open - first.sent + first.done
         open_ = at_start + np.concatenate([[0], np.cumsum(arrivals - completions)[:-1]])

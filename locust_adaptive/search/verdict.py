@@ -18,9 +18,7 @@ ENOUGH = 10
 """Fewer requests than this decide nothing."""
 
 
-def judge(
-    measurement: Measurement, settings: Settings, trials: Sequence[Trial], final: bool
-) -> tuple[Verdict, str]:
+def judge(measurement: Measurement, settings: Settings, trials: Sequence[Trial], final: bool) -> tuple[Verdict, str]:
     """Verdict and reason. Before the `final` judgement only strong evidence decides, by a test valid at any time.
 
     All objectives must pass; one that fails, fails the probe. The reason is the objective that decided.
@@ -36,9 +34,7 @@ def judge(
     return (Verdict.UNDECIDED, undecided) if undecided else (Verdict.PASS, "")
 
 
-def _judge_one(
-    measurement: Measurement, settings: Settings, i: int, trials: Sequence[Trial], final: bool
-) -> Verdict:
+def _judge_one(measurement: Measurement, settings: Settings, i: int, trials: Sequence[Trial], final: bool) -> Verdict:
     objective = settings.objectives[i]
     budget = objective.budget
     assert budget is not None
@@ -90,4 +86,3 @@ def overloaded(measurement: Measurement, load: float, settings: Settings) -> boo
 def _share(measurement: Measurement, i: int) -> float:
     k, n = measurement.counts(i)
     return k / n if n else 0.0
-

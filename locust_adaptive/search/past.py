@@ -1,0 +1,280 @@
+"""What the trials say, for the policy to decide on: every number here is derived, none is kept.
+
+A *world* is a stretch of the search in which the server stayed itself: it begins with the gate, and again with each canary
+whose latency differs from the gate's. Evidence from an earlier world is set aside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+
+from .estimate import Z95, Estimate, by_counts, by_queue, service_rate
+from .evidence import dispersion, probability_over
+from .settings import Settings
+from .trial import Measurement, Purpose, Trial, Verdict
+
+SOFT_FAILURES = 6
+"""The ramp climbs over this many failures without overload: a server may fail at low load (batch timers) and pass above."""
+CHANGED = 0.10
+"""A canary differs when its median latency is this share, three standard errors and two milliseconds away."""
+
+
+class Past:
+    """The valid trials of a search, in order, at second `now`."""
+
+    def __init__(self, settings: Settings, trials: Sequence[Trial], now: float) -> None:
+        self.settings = settings
+        self.trials = list(trials)
+        self.now = now
+
+    def of(self, purpose: Purpose) -> list[Trial]:
+        return [t for t in self.trials if t.purpose is purpose]
+
+    def since_world(self, purpose: Purpose) -> list[Trial]:
+        return [t for t in self.world if t.purpose is purpose]
+
+    # -- the ramp ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def ramp_over(self) -> bool:
+        """Has the ramp met its end: an overload, in closed loop a failure, or failures that no climbing cures?"""
+        ramp = self.of(Purpose.RAMP)
+        if any(t.overloaded or (t.verdict is Verdict.FAIL and self.settings.loop == "closed") for t in ramp):
+            return True
+        soft = 0
+        for trial in ramp:
+            soft = soft + 1 if trial.verdict is Verdict.FAIL else 0
+            if soft >= SOFT_FAILURES or (soft and self._error_share(trial.measurement) > 0.5):
+                return True
+        top = [t for t in self.trials if t.load >= self.settings.grid.maximum]
+        return any(t.verdict is Verdict.FAIL for t in top)
+
+    def _error_share(self, measurement: Measurement) -> float:
+        sent = errors = 0
+        for cohort in measurement.clean:
+            for counts in cohort.names.values():
+                sent += counts.sent
+                errors += sum(counts.errors.values())
+        return errors / sent if sent else 0.0
+
+    @cached_property
+    def gate_load(self) -> float:
+        """Half of what overloaded the server, or of the rate at which it then worked."""
+        failed = min((t.load for t in self.of(Purpose.RAMP) if t.verdict is Verdict.FAIL), default=self.best)
+        rate = service_rate(self.of(Purpose.RAMP), self.settings.limit)
+        return max(0.5 * min(failed, rate[0] if rate else math.inf), self.settings.grid.minimum)
+
+    # -- the world ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _worlds(self) -> list[int]:
+        """Places of the trials that began a world."""
+        starts: list[int] = []
+        for place, trial in enumerate(self.trials):
+            if trial.overloaded or trial.measurement.clean_s < 2:
+                continue
+            if trial.purpose is Purpose.GATE:
+                starts = [place]
+            elif trial.purpose is Purpose.CANARY and starts and self._differs(self.trials[starts[-1]], trial):
+                starts.append(place)
+        return starts
+
+    @property
+    def changes(self) -> int:
+        """How often the server became another after the gate."""
+        return max(len(self._worlds) - 1, 0)
+
+    @cached_property
+    def world(self) -> list[Trial]:
+        return self.trials[self._worlds[-1] :] if self._worlds else []
+
+    @property
+    def reference(self) -> Trial:
+        """The trial that this world's canaries are compared with."""
+        return self.world[0]
+
+    @property
+    def last_reference(self) -> Trial:
+        """The last time the reference load was looked at."""
+        return [t for t in self.world if t.purpose in (Purpose.GATE, Purpose.CANARY)][-1]
+
+    def _differs(self, reference: Trial, canary: Trial) -> bool:
+        medians, errors = [], []
+        for trial in (reference, canary):
+            m = trial.measurement
+            # The end of a gate is the warm server; its start may not be.
+            recent = Measurement(m.bin_s, m.flows, tuple(m.clean[-24:]))
+            n = sum(c.sent for c in recent.clean)
+            middle, low, high = (recent.latency(q) for q in (0.5, 0.25, 0.75))
+            if n < 20 or not middle > 0:
+                return False
+            medians.append(middle)
+            # Standard error of a median, 1.25 sigma / sqrt(n), and half more for requests that wait together.
+            errors.append(1.9 * math.log(high / low) / 1.35 / math.sqrt(n))
+        change = abs(math.log(medians[1] / medians[0]))
+        return change > max(CHANGED, 3 * math.hypot(*errors)) and abs(medians[1] - medians[0]) > max(
+            0.002, 0.01 * self.settings.limit
+        )
+
+    # -- the bracket -------------------------------------------------------------------------------------------------
+
+    @property
+    def _recent(self) -> list[Trial]:
+        return self.world or self.trials
+
+    @cached_property
+    def passed(self) -> list[Trial]:
+        return [t for t in self._recent if t.verdict is Verdict.PASS]
+
+    @cached_property
+    def failed(self) -> list[Trial]:
+        return [t for t in self._recent if t.verdict is Verdict.FAIL]
+
+    @cached_property
+    def best(self) -> float:
+        """The highest load believed to pass; without one, the lowest that did not overload, or was tried."""
+        if self.passed:
+            return max(t.load for t in self.passed)
+        calm = [t.load for t in self._recent if not t.overloaded]
+        return min(calm or [t.load for t in self.trials] or [self.settings.grid.minimum])
+
+    @cached_property
+    def worst(self) -> float:
+        """The lowest load above the best that failed; without one, the lowest overload of the search."""
+        above = [t.load for t in self.failed if t.load > self.best] or [t.load for t in self.trials if t.overloaded]
+        above += [t.load for t in self.of(Purpose.RAMP) if t.verdict is Verdict.FAIL] if not above else []
+        return min(above, default=2 * self.best)
+
+    # -- the estimate ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def located(self) -> bool:
+        """Is there enough for an estimate?"""
+        return bool(self.world) and (self.settings.loop == "closed" or bool(self.since_world(Purpose.LOCATE)))
+
+    @cached_property
+    def _pressure(self) -> list[tuple[float, int]]:
+        """Constraints by how hard they press at the loads that matter, hardest first: misses over budgeted misses."""
+        near = [t for t in self._recent if t.load >= 0.8 * self.best]
+        out = []
+        for i in self.settings.constraints:
+            budget = self.settings.objectives[i].budget or 1.0
+            counts = [t.measurement.counts(i) for t in near]
+            k, n = sum(k for k, _ in counts), sum(n for _, n in counts)
+            out.append(((k + 0.5 * budget) / (budget * (n + 1)), i))
+        return sorted(out, key=lambda pair: (-pair[0], pair[1]))
+
+    @property
+    def binding(self) -> int | None:
+        return self._pressure[0][1] if self._pressure else None
+
+    @property
+    def next_binding(self) -> int | None:
+        return self._pressure[1][1] if len(self._pressure) > 1 else None
+
+    @cached_property
+    def _rate(self) -> tuple[float, float] | None:
+        limit = self.settings.limit
+        return service_rate(self.world, limit) or service_rate(self.trials, limit)
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """The capacity by everything known of this world."""
+        i = self.binding
+        assert i is not None
+        objective = self.settings.objectives[i]
+        budget = objective.budget
+        assert budget is not None
+        if self._rate is not None and objective.signal == "latency" and objective.scope is None:
+            return by_queue(self.world, i, budget, *self._rate)[0]
+        spread = 0.1 + 0.5 * abs(math.log(self.worst / self.best))
+        return by_counts(self.world, i, budget, math.sqrt(self.best * self.worst), spread)[0]
+
+    @cached_property
+    def outgrown(self) -> bool:
+        """Open loop: is the estimate at the edge of what the known service rate allows? Then that rate is too low."""
+        if self._rate is None or self.estimate.mu is None:
+            return False
+        rate, sd = self._rate
+        return self.estimate.value > 0.97 * rate * math.exp(2 * sd)
+
+    @property
+    def light(self) -> float:
+        """A load that is light for the server as it is now."""
+        return 0.6 * (self.estimate.value if self.located else self.best)
+
+    # -- convergence -------------------------------------------------------------------------------------------------
+
+    def converged(self, dwells: int) -> bool:
+        """Is the interval as narrow as asked, by enough dwells, or in closed loop the step from pass to fail found?"""
+        if self.settings.loop == "closed" and self.users_bracket is not None:
+            return True
+        refined = self.since_world(Purpose.REFINE)
+        enough = len(refined) >= dwells and sum(t.measurement.clean_s for t in refined) >= 5 * dwells
+        return enough and Z95 * self.estimate.sd <= self.settings.precision
+
+    def next_load(self, sds: float) -> float:
+        """Where to look next."""
+        grid = self.settings.grid
+        if self.settings.loop == "closed":
+            value = self.users_capacity
+            seen = {load: n for load, (_, n) in self._by_users.items()}
+            return min((grid.snap(value), grid.snap(value + 1)), key=lambda load: (seen.get(load, 0.0), load))
+        last = [t.load for t in self.world if t.purpose in (Purpose.LOCATE, Purpose.REFINE, Purpose.CHALLENGE)][-1]
+        return grid.snap(min(max(self.estimate.at(sds), 0.9 * last), 1.1 * last))
+
+    @cached_property
+    def _by_users(self) -> dict[float, tuple[float, float]]:
+        """Closed loop: effective misses and requests at each number of users, by the binding objective."""
+        i = self.binding
+        assert i is not None
+        budget = self.settings.objectives[i].budget or 1.0
+        out: dict[float, tuple[float, float]] = {}
+        for trial in self.world:
+            k, n = trial.measurement.counts(i)
+            phi = dispersion(*trial.measurement.batches(i), budget)
+            before = out.get(trial.load, (0.0, 0.0))
+            out[trial.load] = (before[0] + k / phi, before[1] + n / phi)
+        return out
+
+    @cached_property
+    def users_bracket(self) -> int | None:
+        """The number of users that passes while one more fails, both beyond reasonable doubt; None if not found."""
+        i = self.binding
+        assert i is not None
+        budget = self.settings.objectives[i].budget or 1.0
+        belief = {load: probability_over(k, n, budget) for load, (k, n) in self._by_users.items()}
+        for load, over in belief.items():
+            if over < 0.1 and belief.get(load + 1, 0.0) > 0.9 and self._by_users[load][1] > 10:
+                return round(load)
+        return None
+
+    @property
+    def users_capacity(self) -> int:
+        """Closed loop: the number of users that meets the SLO, as far as known."""
+        if self.users_bracket is not None:
+            return self.users_bracket
+        return max(math.floor(self.estimate.value), round(self.settings.grid.minimum))
+
+    def soak(self, load: float) -> tuple[float, bool]:
+        """Clean seconds soaked at a load in this world, and whether the SLO held over all of them."""
+        soaks = [t for t in self._recent if t.purpose is Purpose.VERIFY and t.load == load]
+        seconds = sum(t.measurement.clean_s for t in soaks)
+        holds = not any(t.overloaded for t in soaks)
+        for i in self.settings.constraints:
+            k = sum(t.measurement.counts(i)[0] for t in soaks)
+            n = sum(t.measurement.counts(i)[1] for t in soaks)
+            holds = holds and k <= (self.settings.objectives[i].budget or 0.0) * n
+        return seconds, holds
+
+    @property
+    def verified(self) -> float | None:
+        """The highest load whose soak was long enough and held."""
+        held = []
+        for load in {t.load for t in self._recent if t.purpose is Purpose.VERIFY}:
+            seconds, holds = self.soak(load)
+            if holds and seconds >= self.settings.soak_s - 1:
+                held.append(load)
+        return max(held, default=None)

@@ -1,0 +1,244 @@
+"""The shipped policy: ramp, gate, locate, refine, then canary, challenge and verify; everything derived from the trials.
+
+    ramp       x2 until overload (or a failure in closed loop); soft failures do not stop the climb
+    gate       half of that, until latency has stopped falling: the server is warm, and has recovered
+    locate     x1.25 from there, until it fails: now the service rate is known of the warm server
+    refine     dwells around the posterior median, until the interval is narrow
+    canary     the gate's load again, now and then and before the end: is it still the same server? if not, locate anew
+    challenge  above the estimate: a server that got faster is found out
+    verify     a soak just below the estimate
+
+Damping: from the first overload on, no probe exceeds 1.25 times the best pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .estimate import Estimate
+from .events import Capacity, Conclusion, Stall
+from .past import Past
+from .settings import Settings
+from .strict import strict_capacity
+from .trial import Probe, Purpose, Trial, Verdict
+from .warmup import warmup_end
+
+DAMPING = 1.25
+OPEN_DAMPING_USERS = 1
+MIN_DWELLS, MAX_DWELLS = 6, 60
+CANARY_EVERY_S = 90.0
+INVALID_LIMIT = 3
+DITHER = (0.0, -0.5, 0.0, 0.5)
+"""Loads to try, in standard deviations from the median, in turn."""
+
+
+class AdaptivePolicy:
+    """The shipped search policy; see the module."""
+
+    name = "adaptive"
+    version = 1
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def ask(self, trials: list[Trial], now: float, stalls: list[Stall]) -> Probe | Conclusion:
+        if trials and trials[-1].verdict is Verdict.INVALID:
+            return self._again(trials, stalls)
+        past = Past(self._settings, [t for t in trials if t.verdict is not Verdict.INVALID], now)
+        for stage in (self._ramp, self._gate, self._locate, self._refine, self._finish):
+            answer = stage(past, stalls)
+            if answer is not None:
+                return answer
+        return self._conclude(past, stalls, "resolved", "converged")
+
+    def give_up(self, trials: list[Trial], stalls: list[Stall], verdict: str, reason: str) -> Conclusion:
+        now = trials[-1].ended if trials else 0.0
+        past = Past(self._settings, [t for t in trials if t.verdict is not Verdict.INVALID], now)
+        return self._conclude(past, stalls, verdict, reason)
+
+    # -- stages: a probe, a conclusion, or None for "this stage is over" ---------------------------------------------
+
+    def _ramp(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
+        settings, ramp = self._settings, past.of(Purpose.RAMP)
+        if not ramp:
+            return self._ramp_probe(settings.grid.snap(settings.start))
+        last = ramp[-1]
+        if self._cut_short(ramp):
+            return replace(last.probe, repeats=last.number)
+        if past.ramp_over:
+            if any(t.verdict is not Verdict.FAIL for t in ramp):
+                return None
+            lowest = min(t.load for t in ramp)
+            if lowest <= settings.grid.minimum:
+                return self._conclude(past, stalls, "unresolved", "below_minimum")
+            return self._ramp_probe(settings.grid.snap(lowest / 4))
+        if last.load >= settings.grid.maximum:
+            return self._ceiling(past, stalls)
+        return self._ramp_probe(settings.grid.snap(min(last.load * 2, settings.grid.maximum)))
+
+    def _ceiling(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
+        """The highest load allowed passes: soak it."""
+        top = self._settings.grid.maximum
+        seconds, holds = past.soak(top)
+        if not holds:
+            return None
+        if seconds >= self._settings.soak_s:
+            return self._conclude(past, stalls, "unresolved", "ceiling_reached")
+        return self._soak(top, seconds)
+
+    def _gate(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
+        settings, gates = self._settings, past.of(Purpose.GATE)
+        load = settings.grid.snap(past.gate_load)
+        if gates:
+            last = gates[-1]
+            if not last.overloaded and not (last.verdict is Verdict.FAIL and settings.loop == "closed"):
+                return replace(last.probe, repeats=last.number) if self._cut_short(gates) else None
+            if last.load <= settings.grid.minimum:
+                return self._conclude(past, stalls, "unresolved", "below_minimum")
+            load = settings.grid.snap(last.load / 2)
+        slow = max(2.0, 20 / load) * 6 if settings.loop == "open" else 12.0
+        longest = max(60.0, 40 * settings.limit, 2 * slow)
+        return Probe(load, Purpose.GATE, self._settle(1.0), min(slow, longest), longest, until_steady=True)
+
+    def _locate(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
+        if self._settings.loop == "closed":
+            return None
+        settings, tried = self._settings, past.since_world(Purpose.LOCATE)
+        if tried and self._cut_short(tried):
+            return replace(tried[-1].probe, repeats=tried[-1].number)
+        if tried and tried[-1].verdict is not Verdict.PASS:
+            return None
+        if past.since_world(Purpose.REFINE) and not past.outgrown:
+            return None
+        if tried and tried[-1].load >= settings.grid.maximum:
+            return self._ceiling(past, stalls)
+        load = settings.grid.snap(DAMPING * past.best)
+        if load > DAMPING * past.best:
+            load = settings.grid.below(load)
+        seconds = min(max(4.0, 4 * settings.limit, 40 / load), 20.0)
+        return Probe(load, Purpose.LOCATE, self._settle(0.5), seconds, seconds)
+
+    def _refine(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
+        if (canary := self._canary(past, CANARY_EVERY_S)) is not None:
+            return canary
+        dwells = past.since_world(Purpose.REFINE)
+        if len(dwells) >= MAX_DWELLS:
+            return self._conclude(past, stalls, "unresolved", "not_precise")
+        if past.converged(MIN_DWELLS):
+            return None
+        return self._dwell(past, past.next_load(DITHER[len(dwells) % len(DITHER)]), Purpose.REFINE)
+
+    def _finish(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
+        settings, estimate = self._settings, past.estimate
+        if (canary := self._canary(past, 45.0)) is not None:
+            return canary
+        if settings.loop == "open":
+            challenges = past.since_world(Purpose.CHALLENGE)
+            above = settings.grid.snap(estimate.value * math.exp(max(2 * estimate.sd, 0.03)))
+            # A challenge that passed moved the estimate up: the new one has to stand its own.
+            if not challenges or (challenges[-1].load < 0.99 * estimate.value and len(challenges) < 4):
+                return self._dwell(past, above, Purpose.CHALLENGE)
+        soaks = past.since_world(Purpose.VERIFY)
+        levels = {t.load for t in soaks}
+        if soaks:
+            seconds, holds = past.soak(soaks[-1].load)
+            if holds and seconds < settings.soak_s:
+                return self._soak(soaks[-1].load, seconds)
+            if holds or len(levels) >= 3:
+                return None
+        below = estimate.at(-1.3 - len(levels)) if settings.loop == "open" else past.users_capacity - len(levels)
+        load = settings.grid.snap(below)
+        if soaks and load >= min(levels):
+            load = settings.grid.snap(0.97 * min(levels)) if settings.loop == "open" else min(levels) - 1
+        if load < settings.grid.minimum or load > self._cap(past):
+            return None
+        return self._soak(load, 0.0)
+
+    # -- probes ------------------------------------------------------------------------------------------------------
+
+    def _ramp_probe(self, load: float) -> Probe:
+        if self._settings.loop == "closed":
+            return Probe(load, Purpose.RAMP, self._settle(1.0), 3.0, max(10.0, 8 * self._settings.limit), early=True)
+        seconds = max(min(max(12 / load, 2.0), 8.0), 2 * self._settings.limit)
+        return Probe(load, Purpose.RAMP, self._settle(1.0), seconds, seconds)
+
+    def _dwell(self, past: Past, load: float, purpose: Purpose) -> Probe:
+        load = min(load, self._cap(past))
+        seconds = min(max(12.0, 8 * self._settings.limit, 120 / load), 60.0)
+        closed = self._settings.loop == "closed"
+        return Probe(load, purpose, self._settle(1.0 if closed else 0.5), seconds / 2, seconds, early=closed)
+
+    def _soak(self, load: float, already: float) -> Probe:
+        seconds = max(self._settings.soak_s - already, 5.0)
+        return Probe(load, Purpose.VERIFY, self._settle(0.5), min(5.0, seconds), seconds)
+
+    def _canary(self, past: Past, every: float) -> Probe | None:
+        reference = past.reference
+        if past.now - past.last_reference.ended < every:
+            return None
+        seconds = min(max(6.0, 60 / reference.load, 4 * self._settings.limit), 20.0)
+        return Probe(reference.load, Purpose.CANARY, self._settle(1.5), seconds / 2, seconds)
+
+    def _settle(self, least: float) -> float:
+        return max(least, min(2 * self._settings.limit, 6.0)) if least >= 1 else least
+
+    def _cap(self, past: Past) -> float:
+        """Damping, on the grid."""
+        most = DAMPING * past.best
+        if self._settings.loop == "closed":
+            return max(math.floor(most), past.best + OPEN_DAMPING_USERS)
+        load = self._settings.grid.snap(most)
+        return load if load <= most else self._settings.grid.below(load)
+
+    @staticmethod
+    def _cut_short(trials: Sequence[Trial]) -> bool:
+        """Did a stall end the last of these before it could say anything? It is repeated twice at most."""
+        return (
+            trials[-1].reason == "stall"
+            and trials[-1].verdict is Verdict.UNDECIDED
+            and len(trials) < 3 + sum(t.reason != "stall" for t in trials)
+        )
+
+    # -- ends --------------------------------------------------------------------------------------------------------
+
+    def _again(self, trials: list[Trial], stalls: Sequence[Stall]) -> Probe | Conclusion:
+        last = trials[-1]
+        streak = 0
+        for trial in reversed(trials):
+            if trial.verdict is not Verdict.INVALID:
+                break
+            streak += 1
+        if streak >= INVALID_LIMIT:
+            return self.give_up(trials, list(stalls), "unresolved", "measurement_invalid")
+        return replace(last.probe, repeats=last.number)
+
+    def _conclude(self, past: Past, stalls: Sequence[Stall], verdict: str, reason: str) -> Conclusion:
+        settings = self._settings
+        warm = warmup_end(past.trials, past.light) if past.trials else None
+        notes = ("not_stationary",) if past.changes else ()
+        if reason == "ceiling_reached":
+            top = settings.grid.maximum
+            capacity = Capacity(None, top, None, top)
+            return Conclusion(verdict, reason, capacity, warmup_s=warm, notes=notes)
+        if reason == "below_minimum" or not past.trials or not past.located:
+            best = past.best if past.passed else None
+            known = Capacity(None, best if reason != "below_minimum" else None, past.worst if past.failed else None)
+            return Conclusion(verdict, reason, known, objective=past.binding, warmup_s=warm, notes=notes)
+        estimate = past.estimate
+        capacity = self._capacity(past, estimate)
+        strict, why = strict_capacity(settings, estimate, past.binding, capacity, stalls, past.now)
+        return Conclusion(verdict, reason, capacity, strict, why, past.binding, past.next_binding, warm, notes)
+
+    def _capacity(self, past: Past, estimate: Estimate) -> Capacity:
+        settings, verified = self._settings, past.verified
+        if settings.loop == "closed":
+            value = past.users_capacity
+            low, high = min(math.floor(estimate.low), value), max(math.floor(estimate.high), value)
+            decided = past.users_bracket
+            if decided is not None:
+                low = high = decided
+            return Capacity(value, max(low, settings.grid.minimum), high, verified)
+        snap = settings.grid.snap
+        return Capacity(snap(estimate.value), snap(estimate.low), snap(estimate.high), verified)
