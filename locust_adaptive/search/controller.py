@@ -42,8 +42,9 @@ USERS_S = 30.0
 """Closed loop: the users of a probe must be there within this."""
 STAND_BACK_S = 1.0
 """After this long without an answer the load is taken away."""
-STALL_ALLOWANCE_S = 3.0
-"""Stalls may take this much time beside their share, so that an early one is not judged by a short past."""
+STALL_SHARE, STALL_ALLOWANCE_S = 0.10, 3.0
+"""Stalls are measured around while they take at most this share of the time, and a little more so that an early one is not
+judged by a short past. A server that stands still more often than that is measured as it is."""
 FOREVER = 1e9
 
 
@@ -175,7 +176,7 @@ class Controller:
             return self._start_drain(probing, probing.started + gap.start)
         probing.looked = gap.end
         stall = self._stall(probing, gap.start, gap.length)
-        if not stall.forgiven:
+        if not stall.excised:
             return [stall]
         end = gap.end + self.settings.limit if closed_loop else FOREVER
         probing.excised.append(Excision(affected, end, "stall", round(gap.length, 3)))
@@ -191,9 +192,9 @@ class Controller:
         return max((f.hub_lag for f in near), default=0.0)
 
     def _stall(self, probing: _Probing, start: float, length: float) -> Stall:
-        spent = sum(s.length for s in self.stalls if s.forgiven) + length
-        forgiven = spent <= self.settings.spike_tolerance * self._now + STALL_ALLOWANCE_S
-        stall = Stall(round(probing.started + start, 3), round(length, 3), probing.number, forgiven)
+        spent = sum(s.length for s in self.stalls) + length
+        excised = spent <= STALL_SHARE * self._now + STALL_ALLOWANCE_S
+        stall = Stall(round(probing.started + start, 3), round(length, 3), probing.number, excised)
         self.stalls.append(stall)
         return stall
 

@@ -118,8 +118,8 @@ def by_queue(
         posterior = np.exp(logpost - logpost.max())
         posterior /= posterior.sum()
         centre, spread = _median(log_c.ravel(), posterior.ravel())
-        r, c = np.unravel_index(int(np.argmin(np.abs(log_c - centre) - 1e-3 * posterior)), log_c.shape)
-        at = expected[r, :, c]
+        row, column = divmod(int(np.argmin(np.abs(log_c - centre) - 1e-3 * posterior)), len(ratios))
+        at = expected[row, :, column]
         residuals = (k_capped - at) / np.sqrt(at)
         phi = (3 * 15.0 + float((residuals**2).sum())) / (3 + len(observed))
         phi = max(phi, 1.0)

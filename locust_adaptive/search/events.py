@@ -79,12 +79,12 @@ class Judged:
 @dataclass(frozen=True)
 class Stall:
     """The target gave nothing back for `length` seconds while work was outstanding; seen in probe `probe`, from second
-    `at` of the search. `forgiven`: left out of the counts."""
+    `at` of the search. `excised`: left out of the counts."""
 
     at: float
     length: float
     probe: int
-    forgiven: bool
+    excised: bool
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ class Conclusion:
     """`verdict` is resolved, unresolved, invalid or aborted; `reason` a word from the reference.
 
     `objective` and `next_objective` are places among the counted objectives: what limits, and what would next.
-    `strict` is the capacity with forgiven stalls counted, with `strict_reason` where it is None. `notes` are words on what
-    was noticed (`not_stationary`, ...).
+    `strict` is the capacity with the stalls of the target counted, with `strict_reason` where it is None. `notes` are words
+    on what was noticed (`not_stationary`, ...).
     """
 
     verdict: str

@@ -21,12 +21,11 @@ from .estimate import Estimate
 from .events import Capacity, Conclusion, Stall
 from .past import Past
 from .settings import Settings
-from .strict import strict_capacity
+from .strict import strict_capacity, tolerated
 from .trial import Probe, Purpose, Trial, Verdict
 from .warmup import warmup_end
 
 DAMPING = 1.25
-OPEN_DAMPING_USERS = 1
 MIN_DWELLS, MAX_DWELLS = 6, 60
 CANARY_EVERY_S = 90.0
 INVALID_LIMIT = 3
@@ -188,7 +187,7 @@ class AdaptivePolicy:
         """Damping, on the grid."""
         most = DAMPING * past.best
         if self._settings.loop == "closed":
-            return max(math.floor(most), past.best + OPEN_DAMPING_USERS)
+            return max(math.floor(most), past.best + 1)
         load = self._settings.grid.snap(most)
         return load if load <= most else self._settings.grid.below(load)
 
@@ -229,6 +228,11 @@ class AdaptivePolicy:
         estimate = past.estimate
         capacity = self._capacity(past, estimate)
         strict, why = strict_capacity(settings, estimate, past.binding, capacity, stalls, past.now)
+        if not tolerated(settings, stalls, past.now):
+            notes = (*notes, "stalls_exceed_tolerance")
+            capacity = strict or Capacity(None, None, None)
+            if strict is None and verdict == "resolved":
+                verdict, reason = "unresolved", "stalls_exceed_tolerance"
         return Conclusion(verdict, reason, capacity, strict, why, past.binding, past.next_binding, warm, notes)
 
     def _capacity(self, past: Past, estimate: Estimate) -> Capacity:

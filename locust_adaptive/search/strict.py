@@ -1,4 +1,4 @@
-"""The strict capacity: what is left when the stalls that the tolerant one forgives are counted."""
+"""Stalls in the result: are they within the tolerance, and what is left when they are counted (the strict capacity)?"""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def strict_capacity(
     queue, (S - L) mu / (mu - x) seconds of arrivals at load x. Added to the misses expected without stalls, the load at
     which the budget is spent is the strict capacity.
     """
-    forgiven = [s for s in stalls if s.forgiven]
-    if binding is None or not forgiven:
+    excised = [s for s in stalls if s.excised]
+    if binding is None or not excised:
         return tolerant, None
     objective = settings.objectives[binding]
     budget = objective.budget or 0.0
     limit = objective.limit if objective.signal == "latency" else settings.limit
-    late = sum(max(s.length - limit, 0.0) for s in forgiven) / max(elapsed, 1e-9)
+    late = sum(max(s.length - limit, 0.0) for s in excised) / max(elapsed, 1e-9)
     rate = estimate.mu or 2 * estimate.value
 
     def misses(load: float) -> float:
@@ -49,3 +49,9 @@ def strict_capacity(
         None if x is None else settings.grid.snap(x * share) for x in (tolerant.value, tolerant.low, tolerant.high)
     ]
     return Capacity(*scaled), None
+
+
+def tolerated(settings: Settings, stalls: Sequence[Stall], elapsed: float) -> bool:
+    """Do the stalls take no more than the tolerated share of the time? One of them is free, whatever the share."""
+    lengths = [s.length for s in stalls]
+    return sum(lengths) <= settings.spike_tolerance * elapsed + max(lengths, default=0.0)

@@ -166,7 +166,8 @@ def arrival_times(flows: tuple[Flow, ...] | list[Flow], bin_s: float) -> np.ndar
     bins = np.flatnonzero(timeline.arrivals)
     counts = timeline.arrivals[bins]
     of_bin = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return bin_s * (np.repeat(bins, counts) + (of_bin + 0.5) / np.repeat(counts, counts))
+    times: np.ndarray = bin_s * (np.repeat(bins, counts) + (of_bin + 0.5) / np.repeat(counts, counts))
+    return times
 
 
 @dataclass(frozen=True)

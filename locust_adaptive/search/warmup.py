@@ -13,7 +13,7 @@ import numpy as np
 
 from .histogram import Histogram
 from .slices import SLICE_S, Cohort
-from .trial import Measurement, Purpose, Trial
+from .trial import Measurement, Trial
 
 FALLING = 0.93
 """Latency counts as still falling while its last windows are below this share of those before."""
@@ -49,25 +49,18 @@ def steady(measurement: Measurement) -> bool:
 def warmup_end(trials: Sequence[Trial], light: float) -> float | None:
     """Seconds from the start of the search to the end of the warm-up; None when no slow start was seen.
 
-    Looks at the lower quartile of latency, which queueing hardly moves, over all loads up to `light` that did not fail,
-    and cuts the series where the rest is flattest (MSER, White 1997); that start counts as warm-up if it was slower than
-    what followed.
+    Looks at the lower quartile of latency, which queueing hardly moves, over all loads up to `light` that did not fail. The
+    warm-up ends where it first comes down to the level of the second half of the search and stays there.
     """
     series: list[tuple[float, float]] = []
     for trial in trials:
-        if trial.load > light or trial.overloaded or trial.purpose is Purpose.DRAIN:
-            continue
-        cohorts = list(trial.measurement.cohorts)
-        series += [(trial.started + at, math.log(value)) for at, value in windows(cohorts, 6, 0.25) if value > 0]
+        if trial.load <= light and not trial.overloaded:
+            values = windows(trial.measurement.cohorts, 6, 0.25)
+            series += [(trial.started + at, math.log(value)) for at, value in values if value > 0]
     if len(series) < 10:
         return None
     y = np.array([value for _, value in series])
-    candidates = range(1, len(y) - max(len(y) // 4, 5))
-    score = [y[d:].var() / (len(y) - d) for d in candidates]
-    cut = candidates[int(np.argmin(score))] if score else 0
-    plateau = float(np.median(y[cut:]))
-    slow = np.flatnonzero(y[:cut] > plateau + math.log(SLOWER))
-    # A slow start is slow from the start; a stray slow window later is something else.
-    if len(slow) < 2 or len(slow) < 0.5 * (slow[-1] + 1):
-        return None
-    return series[int(slow[-1])][0]
+    smooth = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(y, 1, mode="edge"), 3), axis=1)
+    slow = smooth > float(np.median(y[len(y) // 2 :])) + math.log(SLOWER)
+    itself = next((i for i in range(len(slow)) if not slow[i : i + 3].any()), len(slow) - 1)
+    return series[itself][0] if itself > 0 else None

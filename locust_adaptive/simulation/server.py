@@ -1,7 +1,7 @@
 """A model server in virtual time: c workers, dynamic batching, log-normal work, and the ways real ones misbehave.
 
-The scenario parameters are those of the project's simulated suite: `a + b n` seconds for a batch of n, times the mean of n
-log-normal works of mean 1; a bounded queue; a cold phase; pauses; a co-tenant; drift. Randomness comes in as an argument.
+A batch of n takes `base + per_request * n` seconds, times the mean of n log-normal works of mean 1. Randomness comes in as
+an argument.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import numpy as np
 class Server:
     """What a simulated server is. Times in seconds.
 
-    `cold = (factor, seconds)`: that much slower, flat for 60 % of the time, then linearly back to 1. `pauses = (shortest,
-    longest, mean gap)`: nothing is served meanwhile. `tenant = (factor, mean on, mean off)`: a neighbour slows it down now
-    and then. `drift = (amplitude, time constant)`: 1 + amplitude (1 - e^(-t / tau)) slower. `queue`: how many may wait.
+    `cold = (factor, seconds)`: that much slower, flat for 60 % of the time, then linearly back to 1.
+    `pauses = (shortest, longest, mean gap)`: nothing is served meanwhile.
+    `tenant = (factor, mean on, mean off)`: a neighbour slows it down now and then.
+    `drift = (amplitude, time constant)`: 1 + amplitude (1 - e^(-t / tau)) slower. `queue`: how many may wait.
     """
 
     workers: int = 1
