@@ -1,0 +1,52 @@
+"""The two hooks in Locust's task loop: a virtual user waits for an arrival before a task, and gives it back after.
+
+All else in `TaskSet.run` stays Locust's: weights, nesting, sequences, interrupts, exceptions, stopping.
+"""
+
+import sys
+from typing import Any
+
+from locust.user.task import TaskSet
+
+from .virtualuser import virtual_user_of
+
+_execute_next_task = TaskSet.execute_next_task
+_wait = TaskSet.wait
+_RUN = TaskSet.run.__code__
+
+
+def missing_internals() -> list[str]:
+    """What the hooks need and this Locust has not: `TaskSet.run` must call both."""
+    names = [name for name in ("execute_next_task", "wait") if name not in _RUN.co_names]
+    return [f"locust.TaskSet.run calling {name}" for name in names]
+
+
+def install() -> None:
+    """Put the hooks in, for all TaskSets of the process; again does nothing."""
+    TaskSet.execute_next_task = _hooked_execute_next_task
+    TaskSet.wait = _hooked_wait
+
+
+def has_started(user: Any) -> bool:
+    """Whether a closed-loop user is past its `on_start`; True where that cannot be seen (users without TaskSets)."""
+    return getattr(user, "_taskset_instance", None) is None or hasattr(user, "_adaptive_started")
+
+
+def _hooked_execute_next_task(self: Any) -> None:
+    vu = virtual_user_of(self._user)
+    if vu is not None:
+        vu.await_arrival()
+    else:
+        self._user._adaptive_started = True
+    _execute_next_task(self)
+
+
+def _hooked_wait(self: Any) -> None:
+    vu = virtual_user_of(self._user)
+    if vu is None or sys._getframe(1).f_code is not _RUN:
+        _wait(self)  # a user of another kind, or a think time inside a task
+        return
+    if not vu.busy:
+        # Nothing took an arrival before this turn (picking the task failed): take one now, or the loop would spin.
+        vu.await_arrival()
+    vu.end_arrival()
