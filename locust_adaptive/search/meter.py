@@ -216,10 +216,14 @@ class Meter:
 
     # -- giving out --------------------------------------------------------------------------------------------------
 
-    def health(self, cpu: float, hub_lag: float, users: int) -> None:
-        """The generator's state in the slice that is under way: share of a core, longest loop delay (s), live users."""
-        flow = self._flow
-        flow.cpu, flow.hub_lag, flow.users = cpu, max(flow.hub_lag, hub_lag), users
+    def health(self, cpu: float, hub_lag: float, users: int, tasks: int = 0) -> None:
+        """The generator's state in the slice that has just ended, to be given before `collect`: share of a core, longest
+        loop delay (s), live users, and open-loop arrivals made since the last report."""
+        ended = self._flows or [self._flow]
+        for flow in ended:
+            flow.cpu, flow.hub_lag, flow.users = cpu, hub_lag, users
+        ended[-1].tasks = tasks
+        self._flow.users = users
 
     def next_collect(self) -> float:
         """When the slice under way ends."""

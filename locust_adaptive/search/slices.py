@@ -46,7 +46,7 @@ class Flow:
     the time that requests spent open in it, both in request-seconds: by Little's law they are the same number, found in
     two ways. `intended` arrivals were due, `dropped` of them could not be sent. `lag` is a latency histogram (bucket ->
     count) of how late they went out, `cpu` the busiest generator's share of a core, `hub_lag` its longest event-loop delay
-    in seconds, `users` the live Locust users.
+    in seconds, `users` the live Locust users. `tasks` open-loop arrivals were made, each of one request or more.
     """
 
     index: int
@@ -63,6 +63,7 @@ class Flow:
     cpu: float = 0.0
     hub_lag: float = 0.0
     users: int = 0
+    tasks: int = 0
 
     @property
     def sent(self) -> int:
@@ -87,6 +88,7 @@ class Flow:
         self.cpu = max(self.cpu, other.cpu)
         self.hub_lag = max(self.hub_lag, other.hub_lag)
         self.users += other.users
+        self.tasks += other.tasks
 
     def to_plain(self) -> dict[str, Any]:
         """Plain numbers, lists and strings, for msgpack and JSON; zero fields are left out."""
@@ -94,7 +96,7 @@ class Flow:
         for name in ("arrivals", "completions", "lag"):
             if bins := getattr(self, name):
                 plain[name] = _flat(bins)
-        for name in ("open", "intended", "dropped", "users"):
+        for name in ("open", "intended", "dropped", "users", "tasks"):
             if value := getattr(self, name):
                 plain[name] = value
         for name in ("oldest", "area", "residence", "cpu", "hub_lag"):

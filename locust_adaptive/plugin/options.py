@@ -1,0 +1,247 @@
+"""The options: one table, and the one place where their texts become values (law 9).
+
+Every option is a string with a string default, so that the command line, the environment, a configuration file and the web
+form all meet the same parser and the same message. An option stands over the shape's class attribute, which stands over
+the default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..search.grid import Grid
+from ..search.settings import Loop, Settings
+from ..search.slo import Slo, SloError
+
+GROUP = "locust-adaptive"
+
+
+class ConfigError(ValueError):
+    """What is asked for cannot be done; the message says what, where, why and what to do."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option. `name` is the attribute of the shape and, with dashes, the flag. `web`: may the start form set it."""
+
+    name: str
+    default: str
+    help: str
+    web: bool = True
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def env(self) -> str:
+        return "LOCUST_" + self.name.upper()
+
+
+OPTIONS = (
+    Option("slo", "", "the SLO that the capacity must meet, e.g. 'p99<250ms & errors<1%%'; may be repeated"),
+    Option("adaptive_start", "", "first load tried: arrivals/s in open loop (2), users in closed loop (1)"),
+    Option("adaptive_min", "", "lowest load tried (0.1 arrivals/s, or 1 user)"),
+    Option("adaptive_max", "", "highest load ever offered (10000 arrivals/s, or 1000 users); -u lowers it"),
+    Option("adaptive_precision", "6%", "half width that the 95 %% interval of the capacity must reach"),
+    Option("adaptive_soak", "30s", "how long the verified load must hold the SLO"),
+    Option("adaptive_spike_tolerance", "3%", "share of the time that stalls of the target may take and be forgiven"),
+    Option("adaptive_min_capacity", "", "gate: exit 1 unless the capacity's lower end reaches this"),
+    Option("adaptive_cap", "2000", "requests in flight, per worker, above which arrivals are dropped"),
+    Option("adaptive_seed", "1", "seed of the arrivals and of the order of recorded requests"),
+    Option("adaptive_out", "", "folder for the results (adaptive-results/<UTC time>); never overwritten", web=False),
+)
+
+DEFAULT_BUDGET_S = 1200.0
+
+
+class _Joined(argparse.Action):
+    """A repeated option: all texts hold."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        given = getattr(namespace, "_" + self.dest, [])
+        setattr(namespace, "_" + self.dest, [*given, values])
+        setattr(namespace, self.dest, " & ".join([*given, values]))
+
+
+def add_arguments(parser: Any, shape_class: Any) -> None:
+    """Add the options to Locust's parser, with the shape's class attributes as defaults."""
+    group = parser.add_argument_group(GROUP)
+    for option in OPTIONS:
+        default = _text(getattr(shape_class, option.name, None)) or option.default
+        extra: dict[str, Any] = {"action": _Joined} if option.name == "slo" else {}
+        action = group.add_argument(
+            option.flag,
+            dest=option.name,
+            metavar="X" if option.name != "slo" else "SLO",
+            default=default,
+            env_var=option.env,
+            help=option.help,
+            **extra,
+        )
+        action.include_in_web_ui = option.web
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a search needs to know, parsed. `unit`: load that one Locust user stands for. `budget_s` in seconds."""
+
+    settings: Settings
+    unit: float
+    cap: int
+    seed: int
+    min_capacity: float | None
+    out: str
+    texts: dict[str, str]
+
+
+def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: int | None) -> Plan:
+    """Parse everything. `max_users`: what -u asked for, None if it was not given. Raises ConfigError."""
+    texts = {o.name: _pick(o, shape, options) for o in OPTIONS}
+    loop = _loop(user_classes)
+    try:
+        slo = Slo.parse(texts["slo"])
+    except SloError as e:
+        hint = (
+            "\nGive the condition that the capacity must meet: --slo 'p99<250ms & errors<1%', or slo = ... in the shape."
+            if not texts["slo"].strip()
+            else ""
+        )
+        raise ConfigError(f"{e}{hint}") from None
+    _judgeable(slo)
+    default_max, default_min, default_start = (10_000.0, 0.1, 2.0) if loop == "open" else (1000.0, 1.0, 1.0)
+    number = _whole if loop == "closed" else _positive
+    highest = _parse("adaptive_max", texts, number, default_max)
+    if max_users is not None:
+        # In open loop too, -u is a ceiling on what the person calls users: one arrival/s each.
+        highest = min(highest, float(max_users))
+    lowest = _parse("adaptive_min", texts, number, min(default_min, highest))
+    if lowest > highest:
+        raise ConfigError(f"--adaptive-min {lowest:g} is above --adaptive-max {highest:g}: no load is left to try")
+    start = _parse("adaptive_start", texts, number, min(max(default_start, lowest), highest))
+    if not lowest <= start <= highest:
+        raise ConfigError(f"--adaptive-start {start:g} is not within --adaptive-min {lowest:g} and -max {highest:g}")
+    grid = Grid.rate(lowest, highest) if loop == "open" else Grid.users(int(lowest), int(highest))
+    run_time = getattr(options, "run_time", None)
+    settings = Settings(
+        slo=slo,
+        loop=loop,
+        grid=grid,
+        start=start,
+        budget_s=float(run_time) if run_time else DEFAULT_BUDGET_S,
+        precision=_parse("adaptive_precision", texts, _ratio, 0.06),
+        soak_s=_parse("adaptive_soak", texts, _seconds, 30.0),
+        spike_tolerance=_parse("adaptive_spike_tolerance", texts, _ratio, 0.03),
+    )
+    return Plan(
+        settings=settings,
+        unit=_unit(highest) if loop == "open" else 1.0,
+        cap=int(_parse("adaptive_cap", texts, _whole, 2000.0)),
+        seed=int(_parse("adaptive_seed", texts, _whole, 1.0)),
+        min_capacity=_parse("adaptive_min_capacity", texts, _positive, math.nan)
+        if texts["adaptive_min_capacity"].strip()
+        else None,
+        out=texts["adaptive_out"].strip(),
+        texts=texts,
+    )
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return " & ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _pick(option: Option, shape: Any, options: Any) -> str:
+    given = getattr(options, option.name, None)
+    if given is not None and _text(given).strip() and _text(given) != option.default:
+        return _text(given)
+    return _text(getattr(shape, option.name, None)) or _text(given) or option.default
+
+
+def _loop(user_classes: Sequence[Any]) -> Loop:
+    from .openloop import is_open_loop
+
+    open_, closed = ([c.__name__ for c in user_classes if is_open_loop(c) is wanted] for wanted in (True, False))
+    if open_ and closed:
+        raise ConfigError(
+            f"the locustfile mixes open loop ({', '.join(open_)}) and closed loop ({', '.join(closed)}): one search "
+            "controls either arrivals or users. Add the OpenLoop mixin to each class, remove it from each, or name the "
+            "classes to run on the command line"
+        )
+    if not user_classes:
+        raise ConfigError("the locustfile has no user class to make load with")
+    return "open" if open_ else "closed"
+
+
+def _judgeable(slo: Slo) -> None:
+    """Only what this version can measure may decide."""
+    for objective in slo.objectives:
+        if objective.signal == "rps" or objective in slo.counted:
+            continue
+        raise ConfigError(
+            f"SLO {objective}: this version has no source for the signal '{objective.signal}'; it can judge latency "
+            "percentiles, errors and rps. Remove the term from the SLO"
+        )
+    if not any(o.role == "constraint" for o in slo.counted):
+        raise ConfigError(
+            f"SLO {slo}: no term of it can fail a load; add a latency percentile or errors, e.g. p99<250ms"
+        )
+
+
+def _unit(highest: float) -> float:
+    """Arrivals/s that one Locust user stands for: 1, 2, 5, 10, ... so that there are at most 1 000."""
+    unit = 1.0
+    for factor in (2.0, 2.5, 2.0) * 12:
+        if highest / unit <= 1000:
+            break
+        unit *= factor
+    return unit
+
+
+def _parse(name: str, texts: dict[str, str], parse: Callable[[str], float], default: float) -> float:
+    text = texts[name].strip()
+    if not text:
+        return default
+    try:
+        return parse(text)
+    except ValueError as e:
+        flag = "--" + name.replace("_", "-")
+        raise ConfigError(f"{flag} {text!r}: {e}") from None
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("is not a number") from None
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError("must be above 0")
+    return value
+
+
+def _whole(text: str) -> float:
+    value = _positive(text)
+    if value != int(value):
+        raise ValueError("must be a whole number")
+    return value
+
+
+def _ratio(text: str) -> float:
+    percent = re.fullmatch(r"(.*\S)\s*%", text)
+    value = _positive(percent[1]) / 100 if percent else _positive(text)
+    if not value < 1:
+        raise ValueError("must be a share below 100 %, such as 5% or 0.05")
+    return value
+
+
+def _seconds(text: str) -> float:
+    parts = re.fullmatch(r"([\d.]+)\s*(ms|s|m|h|)", text)
+    if not parts:
+        raise ValueError("is not a time such as 30s or 2m")
+    return _positive(parts[1]) * {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600}[parts[2]]

@@ -1,0 +1,63 @@
+"""Which recorded request comes next, for the replaying users of this process: one playlist a trace, shared by its users."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..replay.population import Play, Population
+from ..replay.record import Record
+from ..replay.sharding import Shard
+from ..replay.store import Trace
+
+_seed = 1
+_shard: Shard | None = None
+_probe = itertools.count()
+_playlists: dict[Path, Playlist] = {}
+
+
+class Playlist:
+    """The plays of one trace in this process. Every probe draws anew from the same population."""
+
+    def __init__(self, path: Path) -> None:
+        self.trace = Trace.open(path)
+        self.wraps = 0
+        self._population = Population(self.trace.index(), _seed, _shard)
+        self._plays: Iterator[Play] = self._population.plays(next(_probe))
+
+    def begin(self, probe: int) -> None:
+        """The next plays are those of `probe`."""
+        self._plays = self._population.plays(probe)
+
+    def next(self) -> tuple[Record, Play]:
+        """The next recorded request, and which lap of which session it is."""
+        play = next(self._plays)
+        self.wraps = max(self.wraps, play.lap)
+        return self.trace.record(play.row), play
+
+    def reshard(self) -> None:
+        """Play another part of the trace, after the workers changed."""
+        self._population = Population(self.trace.index(), _seed, _shard)
+        self._plays = self._population.plays(next(_probe))
+
+
+def playlist_of(path: Path) -> Playlist:
+    """The playlist of a trace, opened when first asked for."""
+    if path not in _playlists:
+        _playlists[path] = Playlist(path)
+    return _playlists[path]
+
+
+def configure(seed: int, shard: Shard | None) -> None:
+    """Which part of each trace this process plays, in which order."""
+    global _seed, _shard
+    _seed, _shard = seed, shard
+    for playlist in _playlists.values():
+        playlist.reshard()
+
+
+def begin(probe: int) -> None:
+    """A probe begins."""
+    for playlist in _playlists.values():
+        playlist.begin(probe)

@@ -1,0 +1,174 @@
+"""One search in one environment: from the options to the files. What Locust's events begin and end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import locust
+
+from .. import __version__
+from ..report.block import verdict_block
+from ..report.exitcode import exit_code
+from ..report.journal import JournalWriter
+from ..report.result import build_result, write_result
+from ..search.controller import Controller
+from ..search.events import Command, Conclusion, Event
+from ..search.policy import AdaptivePolicy
+from .conductor import Conductor
+from .exchange import MasterSide, makes_load
+from .inflight import instruments
+from .options import ConfigError, Plan, resolve
+from .worker import Agent
+
+logger = logging.getLogger("locust_adaptive")
+
+shape_class: Any = None
+"""The locustfile's adaptive shape: the last concrete subclass defined."""
+
+_ATTRIBUTE, _AGENT = "_adaptive", "_adaptive_agent"
+
+
+class Session:
+    """A search from its options to its result. Raises ConfigError before any load when it cannot begin."""
+
+    def __init__(self, environment: Any, side: MasterSide, shape: Any, max_users: int | None) -> None:
+        self.environment = environment
+        self.plan = resolve(shape, environment.parsed_options, environment.user_classes, max_users)
+        self.folder = _new_folder(self.plan)
+        self.block: str | None = None
+        """The verdict for people, once there is one."""
+        settings = self.plan.settings
+        self._policy = AdaptivePolicy(settings)
+        controller = Controller(settings, self._policy)
+        # Locust would kill a request that is in flight when its user leaves; it has to end to be counted.
+        environment.stop_timeout = max(environment.stop_timeout or 0.0, 10 * settings.limit, 10.0)
+        runner = environment.runner
+        self.conductor = Conductor(
+            self.plan, side, controller, lambda: int(runner.user_count), self._record, self._finish
+        )
+        self._began = datetime.now(UTC)
+        self._journal = JournalWriter(
+            (self.folder / "journal.jsonl").open("w", encoding="utf-8"),
+            settings,
+            policy=self._policy,
+            started=self._began.isoformat(timespec="seconds"),
+            environment=self._surroundings(),
+            options=self.plan.texts,
+        )
+        logger.info("searching the capacity under %s; results go to %s", settings.slo, self.folder)
+
+    @property
+    def users(self) -> int:
+        """Locust users that there should be now."""
+        return self.conductor.users
+
+    @property
+    def over(self) -> bool:
+        return self.conductor.finished
+
+    def begin(self) -> None:
+        """Tell the workers, and start."""
+        self.conductor.prepare()
+        self.conductor.start()
+
+    def stop(self, reason: str) -> None:
+        self.conductor.stop(reason)
+
+    def _record(self, event: Event, commands: list[Command]) -> None:
+        self._journal.write(event, commands)
+
+    def _finish(self, conclusion: Conclusion) -> None:
+        controller = self.conductor.controller
+        result = build_result(
+            self.plan.settings,
+            conclusion,
+            controller.trials,
+            controller.stalls,
+            elapsed_s=self.conductor.now,
+            workers=len(self.conductor.workers),
+            started=self._began.isoformat(timespec="seconds"),
+            environment={**self._surroundings(), "untracked_clients": sorted(instruments.untracked)},
+            options=self.plan.texts,
+        )
+        code = exit_code(result, self.plan.min_capacity)
+        self.environment.process_exit_code = code
+        self._journal.close()
+        write_result(result, self.folder / "capacity.json")
+        self.block = verdict_block(result, str(self.folder), code)
+
+    def _surroundings(self) -> Mapping[str, Any]:
+        return {
+            "locust_adaptive": __version__,
+            "locust": locust.__version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "cpus": os.cpu_count(),
+            "host": self.environment.host,
+            "command": sys.argv,
+        }
+
+
+def _new_folder(plan: Plan) -> Path:
+    """The folder of a run, made now; one that exists is never written into."""
+    folder = Path(plan.out) if plan.out else Path("adaptive-results") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    stem, attempt = folder, 1
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if plan.out:
+                raise ConfigError(f"--adaptive-out {folder} exists; results are never overwritten, name another folder") from None
+            attempt += 1
+            folder = stem.with_name(f"{stem.name}-{attempt}")
+        except OSError as e:
+            raise ConfigError(f"cannot make the folder {folder} for the results: {e.strerror}") from None
+
+
+def agent_of(environment: Any) -> Agent:
+    """The agent of an environment that makes load, made when first asked for."""
+    agent: Agent | None = getattr(environment, _AGENT, None)
+    if agent is None:
+        agent = Agent(environment)
+        setattr(environment, _AGENT, agent)
+    return agent
+
+
+class Adaptive:
+    """What this package keeps in a Locust environment."""
+
+    def __init__(self, environment: Any) -> None:
+        if makes_load(environment.runner):
+            agent_of(environment)
+        self.side = MasterSide(environment.runner)
+        self.max_users: int | None = None
+        self.session: Session | None = None
+
+
+def adaptive_of(environment: Any) -> Adaptive:
+    """The environment's state, made when first asked for."""
+    state: Adaptive | None = getattr(environment, _ATTRIBUTE, None)
+    if state is None:
+        state = Adaptive(environment)
+        setattr(environment, _ATTRIBUTE, state)
+    return state
+
+
+def of(environment: Any) -> Session | None:
+    """The last search of this environment."""
+    return adaptive_of(environment).session
+
+
+def begin(environment: Any, shape: Any) -> Session:
+    """Start a search."""
+    state = adaptive_of(environment)
+    state.session = Session(environment, state.side, shape, state.max_users)
+    state.session.begin()
+    return state.session

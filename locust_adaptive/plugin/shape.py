@@ -1,0 +1,73 @@
+"""`AdaptiveShape`: the class a locustfile adds. Locust asks it once a second for users; the conductor does the rest."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from locust import LoadTestShape
+
+from . import session
+from .options import ConfigError
+
+logger = logging.getLogger("locust_adaptive")
+
+SPAWN_RATE = 100.0
+"""Users per second; the most that Locust spawns without a warning."""
+PATIENCE_TICKS = 3
+
+
+class AdaptiveShape(LoadTestShape):
+    """Searches for the highest load that meets `slo`.
+
+    Every option is also a class attribute, e.g. `slo = "p99<250ms & errors<1%"` or `adaptive_max = 500`; an option given on
+    the command line, in the environment or in the web form stands over it.
+    """
+
+    abstract = True
+
+    slo: str = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.__dict__.get("abstract", False):
+            session.shape_class = cls
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._session: session.Session | None = None
+        self._waited = 0
+        self._nudge = 0.0
+
+    def tick(self) -> tuple[int, float] | None:
+        """Locust's question. Never raises and never blocks: the load ends instead."""
+        try:
+            return self._tick()
+        except ConfigError as e:
+            logger.error("%s", e)
+        except Exception:  # an exception here would leave the load running for ever (Locust, web UI)
+            logger.exception("the adaptive search cannot go on")
+        if self.runner is not None:
+            self.runner.environment.process_exit_code = 2
+        self._session = None
+        return None
+
+    def _tick(self) -> tuple[int, float] | None:
+        runner = self.runner
+        current = session.of(runner.environment)
+        if current is None or current.over:
+            if self._session is not None and self._session is current:
+                self._session = None
+                return None
+            current = session.begin(runner.environment, self)
+        self._session = current
+        users = current.users
+        if runner.user_count == users:
+            self._waited = 0
+        else:
+            self._waited += 1
+            if self._waited > PATIENCE_TICKS:
+                # Locust can undershoot for good after a fast down and up; a tuple that differs makes it dispatch again.
+                self._waited = 0
+                self._nudge = 1e-6 if self._nudge == 0.0 else 0.0
+        return users, SPAWN_RATE - self._nudge

@@ -1,0 +1,29 @@
+"""Find the capacity of a model server from recorded requests.
+
+    locust -f locustfiles/quickstart.py --headless
+
+Without --host a small demo model server is started beside the test, and ended with it. With --host, the trace is replayed
+against your own server: record one of yours first (docs/reference/trace-format.md).
+"""
+
+from locust import events
+
+from locust_adaptive import AdaptiveShape, ReplayUser
+from locust_adaptive.demo.process import DemoServer
+
+
+class Capacity(AdaptiveShape):
+    slo = "p99<250ms & errors<1%"
+
+
+class Ranker(ReplayUser):
+    trace = "../traces/demo.trace"
+
+
+@events.init.add_listener
+def start_demo(environment, **_):
+    worker = environment.parsed_options is not None and environment.parsed_options.worker
+    if environment.host is None and not worker:
+        server = DemoServer().start()
+        environment.host = server.url
+        environment.events.quitting.add_listener(lambda **_: server.stop())
