@@ -11,7 +11,7 @@ import functools
 import inspect
 import ssl
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -115,9 +115,9 @@ def missing_internals() -> list[str]:
 def install(environment: Any) -> None:
     """Hook the clients of this process and the request event of this environment; again does nothing."""
     taskloop.install()
-    for session in (clients.HttpSession, fasthttp.FastHttpSession):
+    for session, named in ((clients.HttpSession, _path), (fasthttp.FastHttpSession, str)):
         if not hasattr(session.request, "_adaptive_hook"):
-            session.request = _watched_request(session.request)
+            session.request = _watched_request(session.request, named)
     for manager in (clients.ResponseContextManager, fasthttp.ResponseContextManager):
         if not hasattr(manager.__exit__, "_adaptive_hook"):
             manager.__exit__ = _watched_exit(manager.__exit__)
@@ -126,12 +126,13 @@ def install(environment: Any) -> None:
         handlers.insert(0, _on_request)  # before the users' listeners: one that raises would keep the event from us
 
 
-def _watched_request(original: Any) -> Any:
+def _watched_request(original: Any, named: Callable[[Any], str]) -> Any:
+    """`named`: what the client will call the request to a URL when it is given no name."""
     place = list(inspect.signature(original).parameters).index("context") - 4  # among the positions after `name`
 
     @functools.wraps(original)
     def request(self: Any, method: Any, url: Any, name: str | None = None, *args: Any, **kwargs: Any) -> Any:
-        ticket = _open(self.user, name or self.request_name or _path(url))
+        ticket = _open(self.user, name or self.request_name or named(url))
         if len(args) > place:
             args = (*args[:place], {**args[place], CONTEXT_KEY: ticket}, *args[place + 1 :])
         else:
@@ -165,7 +166,7 @@ def _watched_exit(original: Any) -> Any:
 
 
 def _path(url: str | bytes) -> str:
-    """What Locust will call the request when it is given no name."""
+    """Path and query. HttpSession's own name may differ a little (encoding, `params`); the event has the last word."""
     text = url.decode() if isinstance(url, bytes) else str(url)
     if not text.startswith(("http://", "https://")):
         return text
@@ -188,7 +189,7 @@ def _open(user: Any, name: str) -> Ticket | None:
     if meter is None:
         return None
     now = clock()
-    counted = vu.is_up if vu is not None else taskloop.has_started(user)
+    counted = vu.counts if vu is not None else taskloop.has_started(user)
     return Ticket(meter, meter.begin(now, now, name, counted), name)
 
 
@@ -214,8 +215,9 @@ def _on_request(
 def _from_other_client(request_type: str, name: str, response_time: float | None, error: str | None) -> None:
     """A request that was not seen until now: the arrival's own if it is its first, else counted as it ends."""
     now = clock()
-    vu = gevent.getcurrent()
-    if type(vu) is VirtualUser and vu.busy and not vu.used:
+    greenlet = gevent.getcurrent()
+    vu = greenlet if type(greenlet) is VirtualUser else None
+    if vu is not None and vu.busy and not vu.used:
         meter, request = vu.use()
         if meter is not None and request is not None:
             instruments.untracked.add(request_type)
@@ -226,7 +228,8 @@ def _from_other_client(request_type: str, name: str, response_time: float | None
     if meter is None:
         return
     instruments.untracked.add(request_type)
-    request = meter.begin(now, now, name, type(vu) is not VirtualUser or vu.is_up)
+    counted = vu.counts if vu is not None else all(map(taskloop.has_started, getattr(greenlet, "args", ())[:1]))
+    request = meter.begin(now, now, name, counted)
     # Only its latency may know of the earlier due time: begun with it, the time in flight would read as send lag.
     request.due = now - (response_time or 0.0) / 1000
     meter.finish(request, now, error)

@@ -10,7 +10,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gevent
 from gevent.event import Event
@@ -33,20 +33,27 @@ ON_STOP_S = 2.0
 MIN_RESERVE, MAX_RESERVE = 2, 32
 
 
+class Limits(Protocol):
+    """`cap`: arrivals in flight, in all pools of a worker. `growth`: virtual users built a second where the class has
+    an `on_start` of its own (a login)."""
+
+    cap: int
+    growth: float
+
+
 class Pool:
     """Lends virtual users of one class to arrivals.
 
-    `build` makes the real user for a virtual one. A class with an `on_start` of its own (a login) grows by at most
-    `growth` a second, others as fast as arrivals need; never above `cap` and the reserve. `on_broken` gets one message
-    when no virtual user can be made.
+    `make_user` makes a real user. A class with an `on_start` of its own grows by at most `limits.growth` a second,
+    others as fast as arrivals need; never above `limits.cap` and the reserve. `on_broken` gets one message, and the
+    last error, when no virtual user can be made.
     """
 
     def __init__(
         self,
         user_class: Any,
         make_user: Callable[[], Any],
-        cap: int,
-        growth: float,
+        limits: Limits,
         on_broken: Callable[[str, BaseException | None], None],
     ) -> None:
         self.user_class = user_class
@@ -55,8 +62,8 @@ class Pool:
         self.broken: str | None = None
         """Why no virtual user can be made."""
         self._make_user = make_user
-        self._cap = cap
-        self._pause = 1 / growth if user_class.on_start is not User.on_start else 0.0
+        self._limits = limits
+        self._logs_in = user_class.on_start is not User.on_start
         self._on_broken = on_broken
         self._members = Group()
         self._free: list[VirtualUser] = []
@@ -104,7 +111,7 @@ class Pool:
     def park(self, vu: VirtualUser) -> None:
         """Return when `vu` has an arrival. Raises `StopUser` when it is to end."""
         if not vu.is_up:
-            vu.is_up = True
+            vu.is_up = vu.counts = True
             self._starting -= 1
             self._deaths = 0
             self._changed.set()
@@ -133,7 +140,7 @@ class Pool:
 
     def prepare(self, n: int) -> None:
         """Build up to `n` virtual users in all, from now on and beside the arrivals' path. See `wait_ready`."""
-        self._target = min(n, self._cap)
+        self._target = min(n, self._limits.cap)
         self._grow()
 
     def wait_ready(self, timeout: float | None) -> int:
@@ -147,7 +154,7 @@ class Pool:
     def _wanted(self) -> int:
         spare = max(self._reserve - len(self._free), 0)
         wanted = max(self._target - self.size, len(self._waiting) + spare - self._starting)
-        return min(wanted, self._cap + self._reserve - self.size)
+        return min(wanted, self._limits.cap + self._reserve - self.size)
 
     def _grow(self) -> None:
         if not self._builder and not self.broken and not self._stopping and self._wanted() > 0:
@@ -159,13 +166,20 @@ class Pool:
             vu = VirtualUser(self)
             self._members.start(vu)
             vu.rawlink(self._gone)  # a link, as one that is killed before it ran has no `finally`
-            gevent.sleep(self._pause)
+            gevent.sleep(1 / self._limits.growth if self._logs_in else 0)
         self._builder = None
 
     def build(self, vu: VirtualUser) -> Any:
         """The real user that `vu` runs, made in its greenlet: an `__init__` may wait, and the hub may not."""
         user = self._make_user()
         user._greenlet, user._group = vu, self._members
+        on_stop = user.on_stop
+
+        def leave() -> None:
+            vu.leave()
+            on_stop()
+
+        user.on_stop = leave
         return user
 
     def _gone(self, vu: VirtualUser) -> None:
@@ -217,11 +231,14 @@ class Pool:
         gevent.joinall(busy, timeout=ON_STOP_S)
         return aborted + len(busy)
 
-    def stop(self, grace: float) -> None:
+    def stop(self, grace: float, caller: Any = None) -> None:
         """End all virtual users: `grace` seconds for the busy ones to finish, then a short time for every `on_stop`.
 
-        The pool can be used again after.
+        A virtual user that is itself the `caller` (a task that ends the test) ends after its task. The pool can be used
+        again after.
         """
+        if caller in self._members:
+            caller.retiring = True
         self._stopping = True
         if self._builder:
             self._builder.kill()
@@ -233,12 +250,13 @@ class Pool:
         for vu in parked:
             vu.retiring = True
             gevent.get_hub().loop.run_callback(vu.switch)
-        busy = [vu for vu in self._members if vu.busy]
-        gevent.joinall(busy, timeout=grace)
-        self._kill([vu for vu in busy if not vu.dead])
-        if not self._members.join(timeout=ON_STOP_S):
+        others = [vu for vu in self._members if vu is not caller]
+        gevent.joinall([vu for vu in others if vu.busy], timeout=grace)
+        self._kill([vu for vu in others if vu.busy])
+        gevent.joinall(others, timeout=ON_STOP_S)
+        if left := [vu for vu in others if not vu.dead]:
             logger.warning("%s: on_stop took longer than %g s and was ended", self.user_class.__name__, ON_STOP_S)
-            self._members.kill(timeout=ON_STOP_S)
+            gevent.killall(left, timeout=ON_STOP_S)
         self._stopping = False
         self.mend()
 

@@ -33,8 +33,6 @@ ARRIVAL = "(arrival)"
 """The name of an arrival's record until its first request gives it one."""
 BATCH = 64
 """Arrivals handed over in one callback; then the loop gets its turn, so that one delay does not make a longer one."""
-DEFAULT_CAP = 2000
-DEFAULT_GROWTH = 50.0
 
 
 class Scheduler:
@@ -44,14 +42,15 @@ class Scheduler:
     `rate`. **A worker without a live token sends nothing**, whatever its rate; what would have been due meanwhile is
     not made up later, as the user count then says that there is no load.
 
-    `cap`: arrivals in flight above which more are dropped, and counted by the meter. `growth`: virtual users built a
-    second, at most, where the class has an `on_start`. `on_broken(message)` is told when a class can make no virtual
-    users. `grace`: seconds that work in flight gets when Locust stops the test; None for Locust's stop_timeout.
+    Arrivals above `cap` in flight are dropped, and counted by the meter; `growth` virtual users a second are built, at
+    most, where the class has an `on_start`; both may change at any time. `on_broken(message)` is told when a class can
+    make no virtual users. `grace`: seconds that work in flight gets when Locust stops the test; None for Locust's
+    stop_timeout.
     """
 
     def __init__(self, environment: Any, rng: random.Random | None = None) -> None:
-        self.cap = DEFAULT_CAP
-        self.growth = DEFAULT_GROWTH
+        self.cap = 2000
+        self.growth = 50.0
         self.grace: float | None = None
         self.on_broken: Callable[[str], None] | None = None
         self.tokens: Counter[Any] = Counter()
@@ -143,8 +142,13 @@ class Scheduler:
             self._drop(now, due)
             self._pacer.pop()
         self._timer.disarm()
-        workers = [gevent.spawn(pool.stop, grace) for pool in self._pools.values()]
-        gevent.joinall(workers)
+        caller = gevent.getcurrent()
+        gevent.joinall([gevent.spawn(pool.stop, grace, caller) for pool in self._pools.values()])
+
+    def close(self) -> None:
+        """Stop, and give the timer back: this scheduler cannot be used again."""
+        self.stop()
+        self._timer.close()
 
     def _on_test_start(self, **_: Any) -> None:
         self.arrivals = self.dropped = 0
@@ -202,7 +206,7 @@ class Scheduler:
                     user_class.host = self._environment.host
                 return user_class.real(self._environment)
 
-            pool = self._pools[user_class] = Pool(user_class, make, self.cap, self.growth, self._broke)
+            pool = self._pools[user_class] = Pool(user_class, make, self, self._broke)
         return pool
 
     def _arm(self) -> None:

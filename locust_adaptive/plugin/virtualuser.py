@@ -22,15 +22,15 @@ MAX_PASSES = 100
 class VirtualUser(Greenlet):
     """Parked in its pool, or busy with an arrival.
 
-    `is_up`: its `on_start` is over. `used`: the arrival in hand has sent a request; `request` is its record until
-    then, None without a meter. `retiring`: asked to end when it parks. `aborted`: being killed by us. `failure`: what
-    it died of.
+    `is_up`: its `on_start` is over. `counts`: its requests are load, and not set-up or clean-up. `used`: the arrival in
+    hand has sent a request; `request` is its record until then, None without a meter. `retiring`: asked to end when it
+    parks. `aborted`: being killed by us. `failure`: what it died of.
     """
 
     def __init__(self, pool: Pool) -> None:
         super().__init__()
         self.pool = pool
-        self.is_up = self.busy = self.used = self.retiring = self.aborted = False
+        self.is_up = self.counts = self.busy = self.used = self.retiring = self.aborted = False
         self.failure: Exception | None = None
         self.meter: Meter | None = None
         self.request: Request | None = None
@@ -42,7 +42,12 @@ class VirtualUser(Greenlet):
         except Exception as e:  # Locust has logged it or fired user_error; the pool replaces us and counts deaths
             self.failure = e
         finally:
-            self.end_arrival("aborted" if self.aborted else None)
+            self.leave()
+
+    def leave(self) -> None:
+        """The last task is over; what is sent from now on is clean-up."""
+        self.counts = False
+        self.end_arrival("aborted" if self.aborted else None)
 
     def begin_arrival(self, meter: Meter | None, request: Request | None) -> None:
         """Take an arrival whose record is `request`, begun with `meter`."""

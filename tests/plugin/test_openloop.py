@@ -352,6 +352,7 @@ def test_on_start_and_on_stop_once_for_each_virtual_user() -> None:
         lab.drain()
         results = lab.results()
         lab.runner.stop()
+        assert "/logout" not in lab.results(), "on_stop is not counted"
         started = [who for what, who in events if what == "start"]
         stopped = [who for what, who in events if what == "stop"]
         assert len(started) == len(set(started)) == lab.backend.paths["/login"]
@@ -674,6 +675,34 @@ def test_without_grace_work_in_flight_is_aborted() -> None:
         results = lab.results()
         assert results["/hang"].errors == {"aborted": results["/hang"].sent}
         assert lab.meter.in_flight == 0
+
+
+def test_a_task_may_end_the_test() -> None:
+    class Quitter(OpenLoop, FastHttpUser):
+        stops = 0
+
+        def on_stop(self) -> None:
+            type(self).stops += 1
+            self.client.get("/bye")
+
+        @task
+        def quit(self) -> None:
+            self.client.get("/")
+            if lab.backend.paths["/"] == 20:
+                lab.runner.quit()
+                ended.append(lab.runner.state)
+
+    ended: list[str] = []
+    with Lab(Quitter) as lab:
+        lab.scheduler.set_rate(100)
+        lab.users(1)
+        wait_until(lambda: ended, "the end")
+        wait_until(lambda: lab.scheduler.in_flight == 0, "the last task")
+        assert ended == ["stopped"]
+        assert lab.scheduler.rate == 0
+        assert 20 <= lab.results()["/"].sent <= 25
+        assert "/bye" not in lab.results(), "on_stop is not counted"
+        wait_until(lambda: lab.backend.paths["/bye"] == Quitter.stops, "every on_stop")
 
 
 def test_it_works_without_a_meter() -> None:

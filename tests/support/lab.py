@@ -85,6 +85,7 @@ class Lab:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         inflight.instruments.meter = None
         self.runner.quit()
+        self.scheduler.close()
         self.backend.close()
 
     def _on_user_error(self, **_: Any) -> None:
