@@ -64,13 +64,14 @@ class Meter:
         """`patience`: seconds after which an open request counts as failed when the SLO has no latency objective."""
         self._objectives = slo.counted
         self.horizon = slo.horizon(patience)
+        self._late_is_error = not any(o.signal == "latency" for o in self._objectives)
         self._bin_s = bin_s
         self._judges: dict[str, list[tuple[int, Callable[[float], int] | None]]] = {}
         self._templates = [len(LADDER) + 1 if o.signal == "latency" else 2 for o in self._objectives]
         self._probe: _ProbeCounts | None = None
-        self._earlier: list[_ProbeCounts] = []
-        self._names: set[str] = set()
+        self._names = {o.scope for o in self._objectives if o.scope is not None}
         self._open: dict[int, Request] = {}
+        self._set_up: dict[int, Request] = {}
         self._order = 0
         self._flow = Flow(0)
         self._flow_start = now
@@ -82,8 +83,8 @@ class Meter:
 
     @property
     def in_flight(self) -> int:
-        """Open requests now, of any probe."""
-        return len(self._open)
+        """Open requests now, of any probe and of none."""
+        return len(self._open) + len(self._set_up)
 
     # -- probes ------------------------------------------------------------------------------------------------------
 
@@ -94,7 +95,6 @@ class Meter:
             self._close_flow(now, SLICE_S - (self._slice_end - now))
             self._shipments.append(Shipment(self._probe.number, tuple(self._flows), (), final=True))
             self._flows = []
-            self._earlier = [self._probe]
         self._probe = _ProbeCounts(number, now)
         self._flow = Flow(0)
         self._start_flow(now)
@@ -103,32 +103,29 @@ class Meter:
     # -- requests ----------------------------------------------------------------------------------------------------
 
     def begin(self, now: float, due: float, name: str, counted: bool = True) -> Request:
-        """A request that should have gone out at `due` goes out now. Not `counted`: set-up, seen in flight only."""
+        """A request that should have gone out at `due` goes out now. Not `counted`, or before the first probe: set-up, seen
+        in flight only."""
         if now >= self._slice_end:
             self._roll(now)
-        probe = self._probe
-        slice_ = 0
-        if not counted or probe is None:
-            probe = None
-        else:
-            if due < probe.start and self._earlier:
-                probe = self._earlier[0]
-            slice_ = max(int((due - probe.start) / SLICE_S), 0)
-            if slice_ < probe.shipped:
-                probe = None
-            else:
-                name = self._counts(probe, slice_, name)
-            flow = self._flow
-            flow.intended += 1
-            lag = index_of(now - due)
-            flow.lag[lag] = flow.lag.get(lag, 0) + 1
-            b = int((now - self._flow_start) / self._bin_s)
-            flow.arrivals[b] = flow.arrivals.get(b, 0) + 1
-        self._flow.area += len(self._open) * (now - self._area_at)
-        self._area_at = now
         self._order = order = self._order + 1
-        request = Request(probe, slice_, due, now, name, order)
-        self._open[order] = request
+        probe = self._probe
+        if not counted or probe is None:
+            request = self._set_up[order] = Request(None, 0, due, now, name, order)
+            return request
+        slice_ = int((due - probe.start) // SLICE_S)
+        if slice_ < probe.shipped:
+            probe = None  # sent too late to be judged: what was due then is settled, or of a probe that has ended
+        else:
+            name = self._counts(probe, slice_, name)
+        flow = self._flow
+        flow.intended += 1
+        lag = index_of(now - due)
+        flow.lag[lag] = flow.lag.get(lag, 0) + 1
+        b = int((now - self._flow_start) / self._bin_s)
+        flow.arrivals[b] = flow.arrivals.get(b, 0) + 1
+        flow.area += len(self._open) * (now - self._area_at)
+        self._area_at = now
+        request = self._open[order] = Request(probe, slice_, due, now, name, order)
         return request
 
     def rename(self, request: Request, name: str) -> None:
@@ -143,21 +140,15 @@ class Meter:
 
     def finish(self, request: Request, now: float, error: str | None = None) -> None:
         """The request has its answer, or an `error` kind. A second call does nothing."""
-        if self._open.pop(request.order, None) is None:
+        if not self._close(request, now):
             return
-        if now >= self._slice_end:
-            self._roll(now, also=request)
-        flow = self._flow
-        sent = request.sent
-        flow.area += (len(self._open) + 1) * (now - self._area_at)
-        self._area_at = now
-        flow.residence += now - sent
         probe = request.probe
-        b = int((now - self._flow_start) / self._bin_s)
-        flow.completions[b] = flow.completions.get(b, 0) + 1
-        if probe is None or request.slice < probe.shipped:
+        if probe is None:
             return
         name = request.name
+        if request.slice < probe.shipped:
+            self._book_late(probe, name, now, error)
+            return
         latency = now - request.due
         cohort = probe.cohorts[request.slice]
         cohort.pending[name] -= 1
@@ -174,17 +165,9 @@ class Meter:
 
     def cancel(self, request: Request, now: float) -> None:
         """What was begun turns out to be no request: take it back."""
-        if self._open.pop(request.order, None) is None:
+        if not self._close(request, now):
             return
-        if now >= self._slice_end:
-            self._roll(now, also=request)
-        self._flow.area += (len(self._open) + 1) * (now - self._area_at)
-        self._area_at = now
-        self._flow.residence += now - request.sent
         probe = request.probe
-        if probe is not None:
-            b = int((now - self._flow_start) / self._bin_s)
-            self._flow.completions[b] = self._flow.completions.get(b, 0) + 1
         if probe is not None and request.slice >= probe.shipped:
             cohort = probe.cohorts[request.slice]
             cohort.names[request.name].sent -= 1
@@ -199,7 +182,7 @@ class Meter:
         probe = self._probe
         if probe is None:
             return
-        slice_ = max(int((due - probe.start) / SLICE_S), 0)
+        slice_ = int((due - probe.start) // SLICE_S)
         if slice_ < probe.shipped:
             return
         name = self._counts(probe, slice_, DROPPED)
@@ -212,7 +195,7 @@ class Meter:
 
     def open_requests(self) -> list[Request]:
         """Every open request, oldest first."""
-        return list(self._open.values())
+        return sorted([*self._set_up.values(), *self._open.values()], key=lambda r: r.order)
 
     # -- giving out --------------------------------------------------------------------------------------------------
 
@@ -234,13 +217,11 @@ class Meter:
         if now >= self._slice_end:
             self._roll(now)
         out, self._shipments = self._shipments, []
-        for probe in self._earlier:
-            self._ship_ripe(probe, now)
-        probe_now = self._probe
-        if probe_now is not None:
-            cohorts = self._ship_ripe(probe_now, now)
+        probe = self._probe
+        if probe is not None:
+            cohorts = self._ship_ripe(probe, now)
             if self._flows or cohorts:
-                out.append(Shipment(probe_now.number, tuple(self._flows), tuple(cohorts)))
+                out.append(Shipment(probe.number, tuple(self._flows), tuple(cohorts)))
                 self._flows = []
         return out
 
@@ -252,8 +233,9 @@ class Meter:
             cohort = probe.cohorts.pop(index, None) or _CohortCounts(self._blank())
             for name, pending in cohort.pending.items():
                 cohort.names[name].open = pending
-                for row, _ in self._judges[name]:
-                    cohort.rungs[row][-1] += pending
+                for row, rung in self._judges[name]:
+                    if rung or self._late_is_error:
+                        cohort.rungs[row][-1] += pending
             names = {name: counts for name, counts in cohort.names.items() if counts.sent}
             out.append(Cohort(index, cohort.rungs, names))
             probe.shipped += 1
@@ -270,9 +252,7 @@ class Meter:
             if len(self._names) >= MAX_NAMES:
                 name = OTHER
             self._names.add(name)
-        cohort = probe.cohorts.get(slice_)
-        if cohort is None:
-            cohort = probe.cohorts[slice_] = _CohortCounts(self._blank())
+        cohort = self._cohort(probe, slice_)
         counts = cohort.names.get(name)
         if counts is None:
             counts = cohort.names[name] = NameCounts()
@@ -283,6 +263,19 @@ class Meter:
         cohort.pending[name] += 1
         return name
 
+    def _cohort(self, probe: _ProbeCounts, slice_: int) -> _CohortCounts:
+        cohort = probe.cohorts.get(slice_)
+        if cohort is None:
+            cohort = probe.cohorts[slice_] = _CohortCounts(self._blank())
+        return cohort
+
+    def _book_late(self, probe: _ProbeCounts, name: str, now: float, error: str | None) -> None:
+        """An answer after its cohort has gone: late by every latency objective, but an error or none only now."""
+        if probe is self._probe and not self._late_is_error:
+            for row, rung in self._judges[name]:
+                if rung is None:
+                    self._cohort(probe, int((now - probe.start) // SLICE_S)).rungs[row][error is not None] += 1
+
     def _judges_of(self, name: str) -> list[tuple[int, Callable[[float], int] | None]]:
         applies = [(i, o) for i, o in enumerate(self._objectives) if name == DROPPED or o.scope in (None, name)]
         return [(i, _rung(o) if o.signal == "latency" else None) for i, o in applies]
@@ -290,6 +283,21 @@ class Meter:
     def _start_flow(self, now: float) -> None:
         self._flow_start = self._area_at = now
         self._ages_at_start = sum(now - r.sent for r in self._open.values())
+
+    def _close(self, request: Request, now: float) -> bool:
+        """Take a request out of the flow; False if it is not in it."""
+        if self._open.pop(request.order, None) is None:
+            self._set_up.pop(request.order, None)
+            return False
+        if now >= self._slice_end:
+            self._roll(now, also=request)
+        flow = self._flow
+        flow.area += (len(self._open) + 1) * (now - self._area_at)
+        self._area_at = now
+        flow.residence += now - request.sent
+        b = int((now - self._flow_start) / self._bin_s)
+        flow.completions[b] = flow.completions.get(b, 0) + 1
+        return True
 
     def _roll(self, now: float, also: Request | None = None) -> None:
         """Close the slices that ended by now. `also` was open in them although it is gone from the open ones."""
@@ -311,7 +319,7 @@ class Meter:
         flow.area += flow.open * (end - self._area_at)
         ages = sum(end - r.sent for r in self._open.values())
         flow.residence += ages - self._ages_at_start
-        flow.oldest = max((end - r.due for r in self._open.values() if r.probe), default=0.0)
+        flow.oldest = max((end - r.due for r in self._open.values()), default=0.0)
         self._flows.append(flow)
 
 

@@ -162,9 +162,7 @@ def test_any_interleaving_of_the_workers_gives_the_same_slices_in_order(data: st
         out_flows += new_flows
         out_cohorts += new_cohorts
     longest = max(map(len, mine.values()))
-    assert out_flows == [
-        merged_flow(*(mine[w][i] for w in workers if len(mine[w]) > i)) for i in range(longest)
-    ]
+    assert out_flows == [merged_flow(*(mine[w][i] for w in workers if len(mine[w]) > i)) for i in range(longest)]
     assert out_cohorts == [merged_cohort(*(theirs[w][i] for w in workers)) for i in range(n_cohorts)]
 
 
