@@ -1,8 +1,8 @@
 """The worker's counter: every request goes through it twice, and it makes flows and cohorts of them.
 
-Pure: the time comes in as an argument, in seconds of any one monotonic clock. The plug-in and the simulator use the same
-meter, so a law tested in virtual time holds on a worker. `begin` and `finish` are on each request's path and are written
-for speed.
+Pure: the time comes in as an argument, in seconds of any one monotonic clock. The plug-in and the simulator use the
+same meter, so a law tested in virtual time holds on a worker. `begin` and `finish` are on each request's path and are
+written for speed.
 """
 
 from __future__ import annotations
@@ -55,9 +55,10 @@ class _CohortCounts:
 class Meter:
     """Counts a worker's requests for the objectives of one SLO.
 
-    `open_probe` starts a probe; `begin`, `rename`, `finish`, `cancel` and `drop` follow each request; `collect` gives out
-    what is complete. `horizon` seconds after the end of a slice its cohort is complete: every request in it has answered
-    or is late for every latency objective.
+    `open_probe` starts a probe; `begin`, `rename`, `finish`, `cancel` and `drop` follow each request; `collect` gives
+    out what is complete. `horizon` seconds after the end of a slice its cohort is complete: every request in it has
+    answered or is late for every latency objective. The cohorts that a probe had not completed at its end are not given
+    out: it has been judged without them.
     """
 
     def __init__(self, slo: Slo, bin_s: float, now: float, patience: float = 10.0) -> None:
@@ -103,8 +104,8 @@ class Meter:
     # -- requests ----------------------------------------------------------------------------------------------------
 
     def begin(self, now: float, due: float, name: str, counted: bool = True) -> Request:
-        """A request that should have gone out at `due` goes out now. Not `counted`, or before the first probe: set-up, seen
-        in flight only."""
+        """A request that should have gone out at `due` goes out now. Not `counted`, or before the first probe: set-up,
+        seen in flight only."""
         if now >= self._slice_end:
             self._roll(now)
         self._order = order = self._order + 1
@@ -200,8 +201,8 @@ class Meter:
     # -- giving out --------------------------------------------------------------------------------------------------
 
     def health(self, cpu: float, hub_lag: float, users: int, tasks: int = 0) -> None:
-        """The generator's state in the slice that has just ended, to be given before `collect`: share of a core, longest
-        loop delay (s), live users, and open-loop arrivals made since the last report."""
+        """The generator's state in the slice that has just ended, to be given before `collect`: share of a core,
+        longest loop delay (s), live users, and open-loop arrivals made since the last report."""
         ended = self._flows or [self._flow]
         for flow in ended:
             flow.cpu, flow.hub_lag, flow.users = cpu, hub_lag, users
