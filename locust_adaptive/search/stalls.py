@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .slices import SLICE_S, Flow
+from .slices import Flow
 from .trial import Timeline
 
 FLOOR_S = 0.05
@@ -42,29 +42,33 @@ class Gaps:
 
     def learn(self, flows: list[Flow]) -> None:
         """Remember the gaps of a probe that went undisturbed."""
-        self._known += [end - start for start, end in self._runs(flows)]
+        runs = self._runs(flows)
+        self._known += (runs[:, 1] - runs[:, 0]).tolist()
         self._known = self._known[-5000:]
         if len(self._known) >= ENOUGH:
             self.bound = max(FLOOR_S, FACTOR * float(np.quantile(self._known, 0.99)))
 
     def look(self, flows: list[Flow]) -> Gap | None:
-        """The last unusual gap of a probe, if it has one."""
-        if self.bound is None:
+        """The last unusual gap of a probe that reaches into its last slice: to be asked at each slice."""
+        if self.bound is None or not flows:
             return None
-        # A gap longer than a hang need not be seen whole.
-        recent = flows[-round((3 * HANG_S) / SLICE_S) :]
-        before = recent[0].index * SLICE_S if recent else 0.0
-        end_of_time = sum(f.span for f in recent)
-        for start, end in reversed(self._runs(recent)):
-            if end - start > self.bound:
-                return Gap(before + start, before + end, open=end >= end_of_time - self._bin_s)
-        return None
+        first = len(flows) - 1
+        while first and not flows[first - 1].done:
+            first -= 1
+        # One slice with a completion before it: there the gap began.
+        first = max(first - 1, 0)
+        before = sum(f.span for f in flows[:first])
+        newest = sum(f.span for f in flows[first:-1]) - self._bin_s / 2
+        runs = self._runs(flows[first:])
+        long = np.flatnonzero((runs[:, 1] - runs[:, 0] > self.bound) & (runs[:, 1] > newest))
+        if not len(long):
+            return None
+        start, end = (before + runs[long[-1]]).tolist()
+        return Gap(start, end, open=end > sum(f.span for f in flows) - self._bin_s / 2)
 
-    def _runs(self, flows: list[Flow]) -> list[tuple[float, float]]:
-        """Stretches of bins without a completion while requests were open throughout."""
+    def _runs(self, flows: list[Flow]) -> np.ndarray:
+        """Stretches `[start, end)` in seconds of bins without a completion while requests were open throughout."""
         timeline = Timeline.of(flows, self._bin_s)
         idle = np.concatenate([[False], (timeline.completions == 0) & (timeline.open > 0), [False]])
-        edges = np.flatnonzero(np.diff(idle.astype(np.int8)))
-        return [
-            (a * self._bin_s, b * self._bin_s) for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
-        ]
+        stretches: np.ndarray = np.flatnonzero(np.diff(idle.astype(np.int8))).reshape(-1, 2) * self._bin_s
+        return stretches
