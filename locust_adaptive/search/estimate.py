@@ -22,13 +22,16 @@ from .trial import Trial
 INFLATE = 1.6
 """Standard deviations are multiplied by this: trials agree with each other better than with the truth."""
 
+PHI, PHI_TRIALS = 15.0, 3
+"""Dispersion of the misses around the virtual queue's before any are seen, and how many trials that expectation weighs."""
+
 Z95 = 1.959964
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Capacity: posterior median and standard deviation of its logarithm. `rates` and `weights`: the service rates (1/s)
-    the virtual queue was tried with, empty when counts alone were used."""
+    """Capacity: posterior median and standard deviation of its logarithm. `mu` is the service rate (1/s) of the virtual
+    queue, None when counts alone were used: then misses grow with the load by `slope`."""
 
     value: float
     sd: float
@@ -74,6 +77,10 @@ def service_rate(trials: Sequence[Trial], limit: float) -> tuple[float, float] |
     return math.exp(total / weight), service_spread(seen)
 
 
+RATIOS = np.concatenate([np.linspace(0.30, 0.70, 20, endpoint=False), np.linspace(0.70, 0.995, 120)])
+"""Capacities tried, as ratios to the service rate; finer where most servers' are."""
+
+
 def by_queue(
     trials: Sequence[Trial], objective: int, budget: float, mu: float, mu_sd: float
 ) -> tuple[Estimate, list[float]]:
@@ -81,51 +88,67 @@ def by_queue(
 
     Also the residual of each trial, (misses - expected) / sqrt(expected), at the estimate. For each service rate and each
     capacity C the virtual queue's own threshold for C says how many misses K to expect; log-likelihood of k misses:
-    (k log(K / k) - K + k) / phi, Poisson's deviance over the dispersion.
+    (k log(K / k) - K + k) / phi, Poisson's deviance over the dispersion. The rates are tried coarsely, then finely around
+    what fits: where C is close to the rate, a rate that is 2 % off fits nothing.
     """
-    rates = mu * np.exp(mu_sd * np.linspace(-2, 2, 5))
-    prior_mu = np.exp(-0.5 * np.linspace(-2, 2, 5) ** 2)
-    ratios = np.concatenate([np.linspace(0.30, 0.70, 20, endpoint=False), np.linspace(0.70, 0.995, 100)])
-    spacing = np.gradient(np.log(ratios))
-    depths = threshold(ratios, budget)
-    observed = [(t, *t.measurement.counts(objective)) for t in trials]
-    observed = [(t, k, n) for t, k, n in observed if n > 0]
-    expected = np.empty((len(rates), len(observed), len(ratios)))
-    for r, rate in enumerate(rates):
-        for j, (depth_seen, n) in enumerate(_virtual(trials, {t.number: n for t, _, n in observed}, rate)):
-            seen = np.sort(depth_seen)
-            over = len(seen) - np.searchsorted(seen, depths, side="right")
-            # A virtual queue that never reached the threshold still expects its long-run tail, or a clean trial would
-            # rule out nothing and a single stray miss everything.
-            expected[r, j] = np.maximum(over * (n / max(len(seen), 1)), 0.02 * budget * n + 0.02)
-    misses = np.array([k for _, k, _ in observed], dtype=float)
-    cap = np.array([6 * budget * n for _, _, n in observed])
-    k_capped = np.minimum(misses, np.maximum(cap, 1))
-    expected = np.minimum(expected, np.maximum(cap, 1)[None, :, None])
-    prior = -0.5 * (np.log(ratios / 0.9) / 0.15) ** 2
-    log_c = np.log(rates[:, None] * ratios[None, :])
-    phi, residuals = 15.0, np.zeros(len(observed))
-    posterior = np.ones_like(log_c)
-    centre = spread = 0.0
-    for _ in range(2):
-        k = k_capped[None, :, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            deviance = np.where(k > 0, k * np.log(expected / k), 0.0) - expected + k
-        # A trial may have been disturbed by something else: it then says nothing.
-        floor = np.where(k > expected, 0.02, 0.03)
-        loglik = np.log((1 - floor) * np.exp(deviance / phi) + floor).sum(axis=1)
-        logpost = loglik + prior[None, :] + np.log(spacing)[None, :] + np.log(prior_mu)[:, None]
-        posterior = np.exp(logpost - logpost.max())
-        posterior /= posterior.sum()
-        centre, spread = _median(log_c.ravel(), posterior.ravel())
-        row, column = divmod(int(np.argmin(np.abs(log_c - centre) - 1e-3 * posterior)), len(ratios))
-        at = expected[row, :, column]
-        residuals = (k_capped - at) / np.sqrt(at)
-        phi = (3 * 15.0 + float((residuals**2).sum())) / (3 + len(observed))
-        phi = max(phi, 1.0)
-    best_mu = float((posterior.sum(axis=1) * rates).sum())
-    sd = INFLATE * math.sqrt(spread**2 + 0.003**2)
-    return Estimate(math.exp(centre), sd, mu=best_mu), residuals.tolist()
+    steps = mu_sd * np.linspace(-2, 2, 7)
+    posterior = _Posterior(trials, objective, budget, mu, mu_sd, steps)
+    fine = posterior.centre_step + (steps[1] - steps[0]) * np.linspace(-1, 1, 7)
+    posterior = _Posterior(trials, objective, budget, mu, mu_sd, fine)
+    sd = INFLATE * math.sqrt(posterior.spread**2 + 0.003**2)
+    return Estimate(math.exp(posterior.centre), sd, mu=posterior.rate), posterior.residuals.tolist()
+
+
+class _Posterior:
+    """Posterior over service rate and capacity on the grid `mu * exp(steps)` x `RATIOS`."""
+
+    def __init__(
+        self, trials: Sequence[Trial], objective: int, budget: float, mu: float, mu_sd: float, steps: np.ndarray
+    ) -> None:
+        rates = mu * np.exp(steps)
+        depths = threshold(RATIOS, budget)
+        observed = {t.number: t.measurement.counts(objective) for t in trials}
+        observed = {number: (k, n) for number, (k, n) in observed.items() if n > 0}
+        expected = np.stack([_expected(trials, observed, rate, depths, budget) for rate in rates])
+        misses = np.array([k for k, _ in observed.values()], dtype=float)
+        cap = np.maximum([6 * budget * n for _, n in observed.values()], 1)
+        misses = np.minimum(misses, cap)
+        expected = np.minimum(expected, cap[None, :, None])
+        prior = -0.5 * (np.log(RATIOS / 0.9) / 0.15) ** 2 + np.log(np.gradient(np.log(RATIOS)))
+        prior_mu = -0.5 * (steps / mu_sd) ** 2
+        log_c = np.log(rates)[:, None] + np.log(RATIOS)[None, :]
+        phi = PHI
+        for _ in range(2):
+            k = misses[None, :, None]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                deviance = np.where(k > 0, k * np.log(expected / k), 0.0) - expected + k
+            # A trial may have been disturbed by something else: it then says nothing.
+            floor = np.where(k > expected, 0.02, 0.03)
+            loglik = np.log((1 - floor) * np.exp(deviance / phi) + floor).sum(axis=1)
+            logpost = loglik + prior[None, :] + prior_mu[:, None]
+            weights = np.exp(logpost - logpost.max())
+            weights /= weights.sum()
+            row, column = np.unravel_index(int(weights.argmax()), weights.shape)
+            at = expected[row, :, column]
+            self.residuals = (misses - at) / np.sqrt(at)
+            phi = (PHI_TRIALS * PHI + float(np.minimum(self.residuals**2, 4 * PHI).sum())) / (PHI_TRIALS + len(at))
+        self.centre, self.spread = _median(log_c.ravel(), weights.ravel())
+        self.rate = float((weights.sum(axis=1) * rates).sum())
+        self.centre_step = float((weights.sum(axis=1) * steps).sum())
+
+
+def _expected(
+    trials: Sequence[Trial], observed: dict[int, tuple[int, int]], rate: float, depths: np.ndarray, budget: float
+) -> np.ndarray:
+    """Misses to expect, [observed trial, capacity], if the server were a virtual queue of this rate."""
+    rows = []
+    for seen, n in _virtual(trials, {number: n for number, (_, n) in observed.items()}, rate):
+        deep = np.sort(seen[seen > depths[0]])
+        over = len(deep) - np.searchsorted(deep, depths, side="right")
+        # A virtual queue that never reached the threshold still expects its long-run tail, or a clean trial would rule
+        # out nothing and a single stray miss everything.
+        rows.append(np.maximum(over * (n / max(len(seen), 1)), 0.02 * budget * n + 0.02))
+    return np.array(rows).reshape(-1, len(depths))
 
 
 def by_counts(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, Self
 
 from .grid import Grid
 from .slices import bin_width
@@ -53,3 +54,12 @@ class Settings:
         """Width of the arrival and completion bins in seconds."""
         limits = [o.limit for o in self.objectives if o.signal == "latency"]
         return bin_width(min(limits, default=self.patience))
+
+    def to_plain(self) -> dict[str, Any]:
+        """Texts and numbers from which `from_plain` makes the same settings; for the journal."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**plain, "slo": str(self.slo), "grid": [self.grid.kind, self.grid.minimum, self.grid.maximum]}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        return cls(**{**plain, "slo": Slo.parse(plain["slo"]), "grid": Grid(*plain["grid"])})
