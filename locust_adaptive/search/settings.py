@@ -18,10 +18,10 @@ Loop = Literal["open", "closed"]
 class Settings:
     """The question.
 
-    `start` is the first load. `budget_s` bounds the search in seconds. `precision` is the half width, as a ratio, that the
-    95 % interval of the capacity must reach. `soak_s` seconds without a breach verify a load. `spike_tolerance` is the
-    share of the time that stalls of the target may take and be forgiven. `patience` stands in for a latency limit where
-    the SLO has none, in seconds.
+    `start` is the first load. `budget_s` bounds the search in seconds. `precision` is the half width, as a ratio, that
+    the 95 % interval of the capacity must reach. `soak_s` seconds without a breach verify a load. `spike_tolerance` is
+    the share of the time that stalls of the target may take and be forgiven. `patience` stands in for a latency limit
+    where the SLO has none, in seconds.
     """
 
     slo: Slo

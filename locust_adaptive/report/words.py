@@ -1,0 +1,112 @@
+"""Every word that a result may hold, in plain English. docs/reference/reasons.md is this table."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Word(NamedTuple):
+    """What a word means, and what to do next."""
+
+    meaning: str
+    advice: str = ""
+
+
+VERDICTS = {
+    "resolved": Word("the capacity is known as precisely as was asked"),
+    "unresolved": Word("the capacity is not known as precisely as was asked; the reason says why, and what is known"),
+    "invalid": Word("the measurement was unfit: nothing can be said of the target"),
+    "aborted": Word("someone or something ended the search before it had an answer"),
+}
+
+REASONS = {
+    "converged": Word("the interval is as narrow as asked, and a soak and a challenge agree"),
+    "ceiling_reached": Word(
+        "the highest load allowed meets the SLO, so the capacity is that or more",
+        "raise --adaptive-max (and -u, if given) if the generator and the target may take more",
+    ),
+    "below_minimum": Word(
+        "the lowest load allowed already fails the SLO",
+        "see whether the target answers at all and whether the SLO fits it; or lower --adaptive-min",
+    ),
+    "not_precise": Word(
+        "the interval did not become as narrow as asked: the target's latency varies too much",
+        "look for what varies in the target, or ask for less with --adaptive-precision",
+    ),
+    "budget_spent": Word(
+        "the time allowed was over before the answer was precise enough",
+        "allow more time with -t, or ask for less with --adaptive-precision",
+    ),
+    "measurement_invalid": Word(
+        "three probes in a row at one load could not be measured properly",
+        "remove the cause named above, then run again",
+    ),
+    "target_does_not_recover": Word(
+        "after an overload, requests stayed open although the load was taken away",
+        "look at the target: it hangs, or drains far slower than its latency limit",
+    ),
+    "stalls_exceed_tolerance": Word(
+        "the target stood still for a larger share of the time than --adaptive-spike-tolerance allows",
+        "find what stops the target (garbage collection, compilation, a neighbour), or allow a larger share",
+    ),
+    "journal_ends": Word(
+        "the journal stops before the search came to an end: the process was killed",
+        "run again; the probes it records stand",
+    ),
+}
+"""Reasons of a conclusion. An aborted search may also give the words of who stopped it."""
+
+NOTES = {
+    "not_stationary": Word(
+        "the target became another during the search: a light load was answered at another speed than before. The "
+        "capacity is that of its last state",
+        "look for drift, throttling or a neighbour, and run again",
+    ),
+    "stalls_exceed_tolerance": Word(
+        "the stalls took a larger share of the time than --adaptive-spike-tolerance forgives: the capacity counts them"
+    ),
+    "little_breach": Word(
+        "in a probe, requests in flight and latencies disagree by more than 5 % (Little's law): it is doubtful"
+    ),
+    "journal_torn": Word("the last line of the journal was not written to its end, and is left out"),
+}
+
+TRIAL_VERDICTS = {
+    "PASS": Word("the load meets the SLO"),
+    "FAIL": Word("the load breaks the SLO; the reason is the objective it breaks, or one of those below"),
+    "UNDECIDED": Word("not enough evidence for either; the estimate uses it all the same"),
+    "INVALID": Word("the measurement is unfit, and the probe is repeated"),
+}
+
+TRIAL_REASONS = {
+    "overload": Word("requests piled up faster than they were answered"),
+    "hang": Word("nothing came back for more than 10 s and a latency limit"),
+    "stall": Word("the target stood still for a moment: the probe was cut short there, and may be repeated"),
+    "workers_changed": Word("a worker came or went during the probe", "keep the workers connected during the search"),
+    "no_report": Word("a worker did not report for 8 s", "see whether the worker is alive and not overloaded"),
+    "users_not_reached": Word(
+        "the users asked for were not there after 30 s", "see Locust's log for why they do not start"
+    ),
+    "too little clean time": Word(
+        "too much of the probe had to be left out", "see the stretches left out: late sending, or stalls"
+    ),
+    "generator CPU": Word(
+        "a generator process used more than 70 % of its core", "add workers, or use a cheaper client"
+    ),
+    "share of arrivals sent": Word(
+        "less than 98 % of the arrivals could be sent", "raise the cap on requests in flight (--adaptive-cap)"
+    ),
+    "share of time in which sending was late": Word(
+        "requests left too late for too much of the time", "give the generator a core of its own, or add workers"
+    ),
+}
+"""Reasons of a trial beside the texts of objectives. The last three are followed by the value, its bound and advice."""
+
+EXIT_CODES = {
+    0: "resolved, and every gate is met; or every gate is met where the capacity is only bounded or imprecise",
+    1: "a gate failed: the capacity is lower than asked",
+    2: "wrong usage or configuration, or an error of our own",
+    3: "unresolved, invalid or aborted, and no gate decides",
+    130: "stopped by SIGINT (Ctrl-C); the report is written",
+    143: "stopped by SIGTERM; the report is written",
+}
