@@ -11,6 +11,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import numpy as np
 
@@ -20,7 +21,8 @@ class Server:
     """What a simulated server is. Times in seconds.
 
     `cold = (factor, seconds)`: that much slower, flat for 60 % of the time, then linearly back to 1.
-    `pauses = (shortest, longest, mean gap)`: nothing is served meanwhile.
+    `pauses = (shortest, longest, mean gap)`: nothing is served meanwhile. `beat = (length, period)`: the same, but as
+    regular as a clock.
     `tenant = (factor, mean on, mean off)`: a neighbour slows it down now and then.
     `drift = (amplitude, time constant)`: 1 + amplitude (1 - e^(-t / tau)) slower. `queue`: how many may wait.
     """
@@ -34,6 +36,7 @@ class Server:
     queue: int = 10_000
     cold: tuple[float, float] | None = None
     pauses: tuple[float, float, float] | None = None
+    beat: tuple[float, float] | None = None
     tenant: tuple[float, float, float] | None = None
     drift: tuple[float, float] | None = None
 
@@ -70,7 +73,12 @@ class RunningServer:
         self._answers: list[tuple[float, int]] = []
         self._works = self._draw()
         self._tenant = _Switch(self._lengths(*server.tenant)) if server.tenant else None
-        self._pauses = _Switch(self._pause_lengths(*server.pauses)) if server.pauses else None
+        self._pauses: _Switch | None = None
+        if server.pauses is not None:
+            self._pauses = _Switch(self._pause_lengths(*server.pauses))
+        elif server.beat is not None:
+            length, period = server.beat
+            self._pauses = _Switch(repeat((period - length, length)))
 
     def submit(self, t: float, request: int) -> bool:
         """A request arrives; False if the queue is full."""
@@ -83,10 +91,7 @@ class RunningServer:
         """`(time, request)` of what has been answered by `until`, in order. Call it before submitting at `until`."""
         server, waiting = self.server, self._waiting
         while waiting:
-            full = waiting[server.batch - 1][0] if len(waiting) >= server.batch else math.inf
-            start = max(self._free[0], min(full, waiting[0][0] + server.delay))
-            if self._pauses is not None and self._pauses.at(start):
-                start = self._pauses.end
+            start = self._next_start()
             if start > until:
                 break
             size = 0
@@ -108,12 +113,17 @@ class RunningServer:
 
     def next_event(self) -> float:
         """The earliest time at which `advance` may have something new."""
-        server = self.server
-        candidates = [self._answers[0][0]] if self._answers else []
-        if self._waiting:
-            full = self._waiting[server.batch - 1][0] if len(self._waiting) >= server.batch else math.inf
-            candidates.append(max(self._free[0], min(full, self._waiting[0][0] + server.delay)))
-        return min(candidates, default=math.inf)
+        answer = self._answers[0][0] if self._answers else math.inf
+        return min(answer, self._next_start()) if self._waiting else answer
+
+    def _next_start(self) -> float:
+        """When the next batch of those that wait starts: a worker is free, and it is full or its first has waited."""
+        server, waiting = self.server, self._waiting
+        full = waiting[server.batch - 1][0] if len(waiting) >= server.batch else math.inf
+        start = max(self._free[0], min(full, waiting[0][0] + server.delay))
+        if self._pauses is not None and self._pauses.at(start):
+            return self._pauses.end
+        return start
 
     def _slowness(self, t: float) -> float:
         server, factor = self.server, 1.0
