@@ -13,13 +13,13 @@ from typing import Any
 import gevent
 from gevent.queue import Empty, SimpleQueue
 
-from ..report.lines import probe_line, stall_line
 from ..replay.sharding import ShardMap
+from ..report.journal import as_travelled
+from ..report.lines import probe_line, stall_line
 from ..search.controller import Controller
 from ..search.events import (
     CohortArrived,
     Command,
-    Conclusion,
     Done,
     Event,
     FlowArrived,
@@ -43,7 +43,7 @@ USERS_WAIT_S = 30.0
 
 
 class Conductor:
-    """Runs one search. `record(event, commands)` is told of every step; `finish(conclusion)` once, at the end."""
+    """Runs one search. `record(event, commands)` is told of every step; `finish()` is called once, at the end."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Conductor:
         controller: Controller,
         live_users: Callable[[], int],
         record: Callable[[Event, list[Command]], None],
-        finish: Callable[[Conclusion], None],
+        finish: Callable[[], None],
     ) -> None:
         self.plan = plan
         self.controller = controller
@@ -117,9 +117,9 @@ class Conductor:
             self._step(Started(0.0, len(self.workers)))
             while not self.finished:
                 self._wait()
-        except Exception as e:  # whatever it was, the load must end and what is known must be written
-            logger.exception("the search failed")
-            self._end(self.controller.policy.give_up([], [], "invalid", f"internal_error: {e!r}"))
+        except Exception:  # whatever it was, the load must end and what is known must be written
+            logger.exception("the search failed; please report it with the journal")
+            self._end()
 
     def _wait(self) -> None:
         try:
@@ -156,6 +156,7 @@ class Conductor:
     def _step(self, event: Event) -> None:
         if self.finished:
             return
+        event = as_travelled(event)
         commands = self.controller.step(event)
         self._record(event, commands)
         for command in commands:
@@ -166,8 +167,8 @@ class Conductor:
                     logger.info(probe_line(trial, self.plan.settings))
                 case Stall():
                     logger.info(stall_line(command))
-                case Done(conclusion):
-                    self._end(conclusion)
+                case Done():
+                    self._end()
 
     def _hold(self, command: Hold) -> None:
         self._hold_in_force = command
@@ -185,10 +186,10 @@ class Conductor:
             return round(load)
         return max(math.ceil(load / self.plan.unit), len(self.workers))
 
-    def _end(self, conclusion: Conclusion) -> None:
+    def _end(self) -> None:
         if self.finished:
             return
         self.finished = True
         for worker in self.workers:
             self._side.send(END, {}, worker)
-        self._finish(conclusion)
+        self._finish()

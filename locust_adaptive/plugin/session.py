@@ -14,12 +14,13 @@ from typing import Any
 import locust
 
 from .. import __version__
-from ..report.block import verdict_block
-from ..report.exitcode import exit_code
-from ..report.journal import JournalWriter
-from ..report.result import build_result, write_result
+from ..report.block import block
+from ..report.exitcode import exit_code, gates
+from ..report.fold import Fold
+from ..report.journal import Header, JournalWriter
+from ..report.result import result, write
 from ..search.controller import Controller
-from ..search.events import Command, Conclusion, Event
+from ..search.events import Command, Event
 from ..search.policy import AdaptivePolicy
 from .conductor import Conductor
 from .exchange import MasterSide, makes_load
@@ -31,6 +32,8 @@ logger = logging.getLogger("locust_adaptive")
 
 shape_class: Any = None
 """The locustfile's adaptive shape: the last concrete subclass defined."""
+
+JOURNAL, CAPACITY = "journal.jsonl", "capacity.json"
 
 _ATTRIBUTE, _AGENT = "_adaptive", "_adaptive_agent"
 
@@ -45,24 +48,25 @@ class Session:
         self.block: str | None = None
         """The verdict for people, once there is one."""
         settings = self.plan.settings
-        self._policy = AdaptivePolicy(settings)
-        controller = Controller(settings, self._policy)
+        policy = AdaptivePolicy(settings)
+        header = Header.of(
+            settings,
+            policy,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            arrivals="poisson" if settings.loop == "open" else None,
+            environment=_surroundings(environment),
+            options=self.plan.texts,
+        )
+        self._file = (self.folder / JOURNAL).open("w", encoding="utf-8")
+        self._journal = JournalWriter(self._file, header, lambda: os.fsync(self._file.fileno()))
+        self._facts = Fold(header)
         # Locust would kill a request that is in flight when its user leaves; it has to end to be counted.
         environment.stop_timeout = max(environment.stop_timeout or 0.0, 10 * settings.limit, 10.0)
         runner = environment.runner
         self.conductor = Conductor(
-            self.plan, side, controller, lambda: int(runner.user_count), self._record, self._finish
+            self.plan, side, Controller(settings, policy), lambda: int(runner.user_count), self._record, self._finish
         )
-        self._began = datetime.now(UTC)
-        self._journal = JournalWriter(
-            (self.folder / "journal.jsonl").open("w", encoding="utf-8"),
-            settings,
-            policy=self._policy,
-            started=self._began.isoformat(timespec="seconds"),
-            environment=self._surroundings(),
-            options=self.plan.texts,
-        )
-        logger.info("searching the capacity under %s; results go to %s", settings.slo, self.folder)
+        logger.info("searching the capacity under %s; results go to %s/", settings.slo, self.folder)
 
     @property
     def users(self) -> int:
@@ -83,36 +87,33 @@ class Session:
 
     def _record(self, event: Event, commands: list[Command]) -> None:
         self._journal.write(event, commands)
+        self._facts.add(event, commands)
 
-    def _finish(self, conclusion: Conclusion) -> None:
-        controller = self.conductor.controller
-        result = build_result(
-            self.plan.settings,
-            conclusion,
-            controller.trials,
-            controller.stalls,
-            elapsed_s=self.conductor.now,
-            workers=len(self.conductor.workers),
-            started=self._began.isoformat(timespec="seconds"),
-            environment={**self._surroundings(), "untracked_clients": sorted(instruments.untracked)},
-            options=self.plan.texts,
-        )
-        code = exit_code(result, self.plan.min_capacity)
+    def _finish(self) -> None:
+        if instruments.untracked:
+            kinds = ", ".join(sorted(instruments.untracked))
+            note = f"requests of kind {kinds} are seen only when they end: one that hangs counts by its arrival's age"
+            self._journal.note(note)
+            self._facts.notes.append(note)
+        self._file.close()
+        outcome = result(self._facts)
+        found = gates(outcome, self.plan.min_capacity)
+        code = exit_code(outcome, found)
         self.environment.process_exit_code = code
-        self._journal.close()
-        write_result(result, self.folder / "capacity.json")
-        self.block = verdict_block(result, str(self.folder), code)
+        write(outcome, self.folder / CAPACITY)
+        self.block = block(outcome, found, code, f"{self.folder}/", (CAPACITY, JOURNAL))
 
-    def _surroundings(self) -> Mapping[str, Any]:
-        return {
-            "locust_adaptive": __version__,
-            "locust": locust.__version__,
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "cpus": os.cpu_count(),
-            "host": self.environment.host,
-            "command": sys.argv,
-        }
+
+def _surroundings(environment: Any) -> Mapping[str, Any]:
+    return {
+        "locust_adaptive": __version__,
+        "locust": locust.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "host": environment.host,
+        "command": sys.argv,
+    }
 
 
 def _new_folder(plan: Plan) -> Path:
@@ -125,7 +126,9 @@ def _new_folder(plan: Plan) -> Path:
             return folder
         except FileExistsError:
             if plan.out:
-                raise ConfigError(f"--adaptive-out {folder} exists; results are never overwritten, name another folder") from None
+                raise ConfigError(
+                    f"--adaptive-out {folder} exists; results are never overwritten, name another folder"
+                ) from None
             attempt += 1
             folder = stem.with_name(f"{stem.name}-{attempt}")
         except OSError as e:

@@ -75,9 +75,10 @@ class Agent:
 
     def end(self) -> None:
         """The search is over."""
-        scheduler = scheduler_of(self._environment)
         if self._open_loop:
+            scheduler = scheduler_of(self._environment)
             scheduler.set_rate(0.0)
+            # Blocks until the killed greenlets are gone: not in the message pump.
             gevent.spawn(scheduler.abort)
         if self._shipper:
             self._shipper.kill(block=False)
