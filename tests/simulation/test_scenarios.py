@@ -113,7 +113,7 @@ def test_stalls_leave_a_lower_strict_capacity() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_small_queue_that_rejects_is_bounded_by_its_errors(seed: int) -> None:
-    """Eight wait at most, so no answer takes 200 ms: only refusals can break p95, and the 1 % of the errors is first."""
+    """Eight wait at most, so no answer takes 200 ms: only refusals can break p95, and errors<1% is broken first."""
     run = search(Server(1, 0.010, sigma=0.3, queue=8), "p95<500ms & errors<1%", seed)
     ended(run)
     truth = loss_capacity(Server(1, 0.010, sigma=0.3, queue=8), 0.01)
