@@ -17,7 +17,7 @@ from .trial import Measurement, Purpose, Trial, Verdict
 
 SOFT_FAILURES = 6
 """The ramp climbs over this many failures without overload: a server may fail at low load (batch timers) and pass above."""
-CHANGED = 0.10
+CHANGED = 0.15
 """A canary differs when its median latency is this share, three standard errors and two milliseconds away."""
 
 
@@ -111,8 +111,8 @@ class Past:
             if n < 20 or not middle > 0:
                 return False
             medians.append(middle)
-            # Standard error of a median, 1.25 sigma / sqrt(n), and half more for requests that wait together.
-            errors.append(1.9 * math.log(high / low) / 1.35 / math.sqrt(n))
+            # Standard error of a median, 1.25 sigma / sqrt(n), and twice that for requests that wait together.
+            errors.append(2.5 * math.log(high / low) / 1.35 / math.sqrt(n))
         change = abs(math.log(medians[1] / medians[0]))
         return change > max(CHANGED, 3 * math.hypot(*errors)) and abs(medians[1] - medians[0]) > max(
             0.002, 0.01 * self.settings.limit
@@ -203,7 +203,9 @@ class Past:
     @property
     def light(self) -> float:
         """A load that is light for the server as it is now."""
-        return 0.6 * (self.estimate.value if self.located else self.best)
+        if not self.located:
+            return 0.6 * self.best
+        return max(0.6 * self.estimate.value, self.reference.load)
 
     # -- convergence -------------------------------------------------------------------------------------------------
 

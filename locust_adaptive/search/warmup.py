@@ -17,8 +17,9 @@ from .trial import Measurement, Trial
 
 FALLING = 0.93
 """Latency counts as still falling while its last windows are below this share of those before."""
-SLOWER = 1.25
-"""A warm-up is reported when the server was slower than this in it, by its low quantile of latency."""
+SLOWER = 1.35
+"""A warm-up is reported when the server was slower than this in it, by its lower quartile of latency, for two windows at
+least."""
 
 
 def windows(cohorts: Sequence[Cohort], enough: int, quantile: float) -> list[tuple[float, float]]:
@@ -55,7 +56,7 @@ def warmup_end(trials: Sequence[Trial], light: float) -> float | None:
     series: list[tuple[float, float]] = []
     for trial in trials:
         if trial.load <= light and not trial.overloaded:
-            values = windows(trial.measurement.cohorts, 6, 0.25)
+            values = windows(trial.measurement.cohorts, 8, 0.25)
             series += [(trial.started + at, math.log(value)) for at, value in values if value > 0]
     if len(series) < 10:
         return None
@@ -63,4 +64,4 @@ def warmup_end(trials: Sequence[Trial], light: float) -> float | None:
     smooth = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(y, 1, mode="edge"), 3), axis=1)
     slow = smooth > float(np.median(y[len(y) // 2 :])) + math.log(SLOWER)
     itself = next((i for i in range(len(slow)) if not slow[i : i + 3].any()), len(slow) - 1)
-    return series[itself][0] if itself > 0 else None
+    return series[itself][0] if itself > 1 else None
