@@ -109,6 +109,9 @@ class Decoder:
     def command(self, plain: Mapping[str, Any]) -> Command:
         match plain["command"]:
             case "hold":
+                # What came under this number before it was held belongs to nothing.
+                self._flows.pop(plain["probe"], None)
+                self._cohorts.pop(plain["probe"], None)
                 return Hold(plain["probe"], plain["load"], Purpose(plain["purpose"]))
             case "judged":
                 return Judged(self._trial(plain["trial"]))

@@ -96,11 +96,15 @@ TRIAL_REASONS = {
     "share of arrivals sent": Word(
         "less than 98 % of the arrivals could be sent", "raise the cap on requests in flight (--adaptive-cap)"
     ),
-    "share of time in which sending was late": Word(
-        "requests left too late for too much of the time", "give the generator a core of its own, or add workers"
+    "share of time in which sending stood still": Word(
+        "a generator process stood still for too much of the time",
+        "give the generator a core of its own, or add workers",
+    ),
+    "send lag p99 in seconds": Word(
+        "requests left later than 5 ms and 5 % of the limit", "give the generator a core of its own, or add workers"
     ),
 }
-"""Reasons of a trial beside the texts of objectives. The last three are followed by the value, its bound and advice."""
+"""Reasons of a trial beside the texts of objectives. The last four are followed by the value, its bound and advice."""
 
 EXIT_CODES = {
     0: "resolved, and every gate is met; or every gate is met where the capacity is only bounded or imprecise",
