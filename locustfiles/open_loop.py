@@ -1,6 +1,6 @@
 """A FastHttpUser in open loop: arrivals do not wait for answers, and the capacity is a rate.
 
-    locust -f locustfiles/open_loop.py --headless -H http://127.0.0.1:8000
+locust -f locustfiles/open_loop.py --headless -H http://127.0.0.1:8000
 """
 
 from locust import FastHttpUser, task

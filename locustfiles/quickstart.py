@@ -2,8 +2,8 @@
 
     locust -f locustfiles/quickstart.py --headless
 
-Without --host a small demo model server is started beside the test, and ended with it. With --host, the trace is replayed
-against your own server: record one of yours first (docs/reference/trace-format.md).
+Without --host a small demo model server is started beside the test, and ended with it. With --host, the trace goes to
+your own server: make one of your own requests first (docs/reference/trace-format.md).
 """
 
 from locust import events

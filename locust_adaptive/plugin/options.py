@@ -1,8 +1,8 @@
 """The options: one table, and the one place where their texts become values (law 9).
 
-Every option is a string with a string default, so that the command line, the environment, a configuration file and the web
-form all meet the same parser and the same message. An option stands over the shape's class attribute, which stands over
-the default.
+Every option is a string with a string default, so that the command line, the environment, a configuration file and the
+web form all meet the same parser and the same message. An option stands over the shape's class attribute, which stands
+over the default.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: in
         slo = Slo.parse(texts["slo"])
     except SloError as e:
         hint = (
-            "\nGive the condition that the capacity must meet: --slo 'p99<250ms & errors<1%', or slo = ... in the shape."
+            "\nGive what the capacity must meet: --slo 'p99<250ms & errors<1%', or slo = ... in the shape."
             if not texts["slo"].strip()
             else ""
         )

@@ -1,4 +1,4 @@
-"""Which recorded request comes next, for the replaying users of this process: one playlist a trace, shared by its users."""
+"""Which recorded request comes next, for the replaying users of this process: one playlist a trace."""
 
 from __future__ import annotations
 

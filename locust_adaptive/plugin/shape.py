@@ -20,8 +20,8 @@ PATIENCE_TICKS = 3
 class AdaptiveShape(LoadTestShape):
     """Searches for the highest load that meets `slo`.
 
-    Every option is also a class attribute, e.g. `slo = "p99<250ms & errors<1%"` or `adaptive_max = 500`; an option given on
-    the command line, in the environment or in the web form stands over it.
+    Every option is also a class attribute, e.g. `slo = "p99<250ms & errors<1%"` or `adaptive_max = 500`. One given on the
+    command line, in the environment or in the web form stands over it.
     """
 
     abstract = True

@@ -1,4 +1,4 @@
-"""The controller: events in, commands out, no clock of its own. It runs one probe at a time and asks the policy for more.
+"""The controller: events in, commands out, no clock of its own. It runs one probe at a time.
 
 probing --overload, hang--> FAIL, drain --empty--> next probe
 probing --stall, open loop--> load away, wait until answers resume --> judged on what is clean, drain
@@ -43,8 +43,8 @@ USERS_S = 30.0
 STAND_BACK_S = 1.0
 """After this long without an answer the load is taken away."""
 STALL_SHARE, STALL_ALLOWANCE_S = 0.10, 3.0
-"""Stalls are measured around while they take at most this share of the time, and a little more so that an early one is not
-judged by a short past. A server that stands still more often than that is measured as it is."""
+"""Stalls are measured around while they take at most this share of the time, and a little more so that an early one is
+not judged by a short past. A server that stands still more often than that is measured as it is."""
 FOREVER = 1e9
 
 
@@ -207,7 +207,7 @@ class Controller:
             tuple(self._tail),
             probing.carried,
             settle,
-            tuple([*probing.excised, *probing.late]),
+            (*probing.excised, *probing.late),
         )
 
     def _close(
