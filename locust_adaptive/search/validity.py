@@ -54,7 +54,7 @@ def late_slices(flows: list[Flow], limit: float) -> list[Excision]:
         late = max(lag_quantile([flow], 0.9), flow.hub_lag / 2)
         if late > bound:
             # What was due while the loop was blocked is booked in the slices before.
-            start = max(flow.index * SLICE_S - flow.hub_lag, 0.0)
+            start = max(flow.index * SLICE_S - max(lag_quantile([flow], 0.99), flow.hub_lag), 0.0)
             out.append(Excision(start, (flow.index + 1) * SLICE_S, "generator", round(late, 4)))
     return out
 
