@@ -1,0 +1,70 @@
+import pytest
+
+from locust_adaptive.search.histogram import index_of
+from locust_adaptive.search.slices import Cohort, Flow, NameCounts
+from locust_adaptive.search.trial import Measurement, Purpose, Trial, Verdict
+from locust_adaptive.search.warmup import steady, warmup_end, windows
+from tests.support.trials import BIN_S, trial
+
+
+def at_latencies(latencies: list[float], per_slice: int = 10) -> Measurement:
+    """One latency in seconds for each half second."""
+    cohorts = tuple(
+        Cohort(i, [[per_slice] + [0] * 8], {"/a": NameCounts(per_slice, 0, {}, {index_of(x): per_slice})})
+        for i, x in enumerate(latencies)
+    )
+    return Measurement(BIN_S, tuple(Flow(i, arrivals={0: per_slice}) for i in range(len(latencies))), cohorts)
+
+
+def probe_at(number: int, started: float, latencies: list[float], load: float = 20, reason: str = "") -> Trial:
+    verdict = Verdict.FAIL if reason else Verdict.PASS
+    return trial(number, load, at_latencies(latencies), verdict, Purpose.GATE, reason, started)
+
+
+def test_windows_have_enough_answers_and_a_second() -> None:
+    assert [end for end, _ in windows(at_latencies([0.01] * 6).cohorts, 10, 0.5)] == [1.0, 2.0, 3.0]
+    assert [end for end, _ in windows(at_latencies([0.01] * 6).cohorts, 30, 0.5)] == [1.5, 3.0]
+    assert windows(at_latencies([0.01] * 6).cohorts, 1000, 0.5) == []
+    assert windows(at_latencies([0.01, 0.01]).cohorts, 5, 0.5)[0][1] == pytest.approx(0.01, rel=0.01)
+
+
+def test_a_flat_latency_is_steady_after_six_windows_of_two_seconds() -> None:
+    assert not steady(at_latencies([0.01] * 20))
+    assert steady(at_latencies([0.01] * 24))
+
+
+def test_a_falling_latency_is_not_steady_until_it_has_fallen() -> None:
+    falling = [0.05 * 0.98**i for i in range(40)]
+    assert not steady(at_latencies(falling))
+    assert steady(at_latencies([*falling, *[0.02] * 24]))
+
+
+def test_a_rising_latency_is_warm() -> None:
+    assert steady(at_latencies([0.01 * 1.01**i for i in range(30)]))
+
+
+def test_nothing_is_not_steady() -> None:
+    assert not steady(at_latencies([]))
+
+
+def test_the_warm_up_ends_where_latency_has_come_down_for_good() -> None:
+    slow, warm = [0.03] * 40, [0.01] * 40
+    trials = [probe_at(1, 0.0, slow), probe_at(2, 20.0, warm), probe_at(3, 40.0, warm)]
+    end = warmup_end(trials, light=30)
+    assert end == pytest.approx(20.0, abs=2.0)
+
+
+@pytest.mark.parametrize("latencies", [[0.01] * 80, [0.01] * 40 + [0.03] * 40, [0.011] * 20 + [0.01] * 60])
+def test_no_slow_start_no_warm_up(latencies: list[float]) -> None:
+    assert warmup_end([probe_at(1, 0.0, latencies)], light=30) is None
+
+
+def test_loads_that_are_not_light_and_overloads_say_nothing_of_warmth() -> None:
+    warm = probe_at(3, 40.0, [0.01] * 80)
+    heavy = probe_at(1, 0.0, [0.03] * 40, load=80)
+    broken = probe_at(2, 20.0, [0.03] * 40, reason="overload")
+    assert warmup_end([heavy, broken, warm], light=30) is None
+
+
+def test_too_little_is_known_of_a_short_search() -> None:
+    assert warmup_end([probe_at(1, 0.0, [0.03] * 6)], light=30) is None
