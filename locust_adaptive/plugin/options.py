@@ -104,20 +104,13 @@ def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: in
     """Parse everything. `max_users`: what -u asked for, None if it was not given. Raises ConfigError."""
     texts = {o.name: _pick(o, shape, options) for o in OPTIONS}
     loop = _loop(user_classes)
-    try:
-        slo = Slo.parse(texts["slo"])
-    except SloError as e:
-        hint = (
-            "\nGive what the capacity must meet: --slo 'p99<250ms & errors<1%', or slo = ... in the shape."
-            if not texts["slo"].strip()
-            else ""
-        )
-        raise ConfigError(f"{e}{hint}") from None
-    _judgeable(slo)
+    slo = _slo(texts["slo"])
     default_max, default_min, default_start = (10_000.0, 0.1, 2.0) if loop == "open" else (1000.0, 1.0, 1.0)
     number = _whole if loop == "closed" else _positive
     highest = _parse("adaptive_max", texts, number, default_max)
     if max_users is not None:
+        if max_users < 1:
+            raise ConfigError(f"-u {max_users}: it is the highest load to offer, and must leave at least 1")
         # In open loop too, -u is a ceiling on what the person calls users: one arrival/s each.
         highest = min(highest, float(max_users))
     lowest = _parse("adaptive_min", texts, number, min(default_min, highest))
@@ -136,13 +129,13 @@ def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: in
         budget_s=float(run_time) if run_time else DEFAULT_BUDGET_S,
         precision=_parse("adaptive_precision", texts, _ratio, 0.06),
         soak_s=_parse("adaptive_soak", texts, _seconds, 30.0),
-        spike_tolerance=_parse("adaptive_spike_tolerance", texts, _ratio, 0.03),
+        spike_tolerance=_parse("adaptive_spike_tolerance", texts, _share, 0.03),
     )
     return Plan(
         settings=settings,
         unit=_unit(highest) if loop == "open" else 1.0,
         cap=int(_parse("adaptive_cap", texts, _whole, 2000.0)),
-        seed=int(_parse("adaptive_seed", texts, _whole, 1.0)),
+        seed=int(_parse("adaptive_seed", texts, _seed, 1.0)),
         min_capacity=_parse("adaptive_min_capacity", texts, _positive, math.nan)
         if texts["adaptive_min_capacity"].strip()
         else None,
@@ -158,10 +151,11 @@ def _text(value: Any) -> str:
 
 
 def _pick(option: Option, shape: Any, options: Any) -> str:
-    given = getattr(options, option.name, None)
-    if given is not None and _text(given).strip() and _text(given) != option.default:
-        return _text(given)
-    return _text(getattr(shape, option.name, None)) or _text(given) or option.default
+    # The parser's default is the class attribute: what it holds stands, unless it is blank.
+    for text in (_text(getattr(options, option.name, None)), _text(getattr(shape, option.name, None))):
+        if text.strip():
+            return text
+    return option.default
 
 
 def _loop(user_classes: Sequence[Any]) -> Loop:
@@ -179,19 +173,26 @@ def _loop(user_classes: Sequence[Any]) -> Loop:
     return "open" if open_ else "closed"
 
 
-def _judgeable(slo: Slo) -> None:
-    """Only what this version can measure may decide."""
-    for objective in slo.objectives:
-        if objective.signal == "rps" or objective in slo.counted:
-            continue
-        raise ConfigError(
-            f"SLO {objective}: this version has no source for the signal '{objective.signal}'; it can judge latency "
-            "percentiles, errors and rps. Remove the term from the SLO"
+def _slo(text: str) -> Slo:
+    """The SLO, if this version can judge it."""
+    try:
+        slo = Slo.parse(text)
+    except SloError as e:
+        hint = (
+            "" if text.strip() else "\nGive the condition to meet: --slo 'p99<250ms & errors<1%', or slo in the shape."
         )
+        raise ConfigError(f"--slo cannot be read\n{e}{hint}") from None
+    for objective in slo.objectives:
+        if objective.signal != "rps" and objective not in slo.counted:
+            raise ConfigError(
+                f"--slo {text!r}: this version has no source for the signal '{objective.signal}'; it can judge "
+                "latency percentiles, errors and rps. Remove the term from the SLO"
+            )
     if not any(o.role == "constraint" for o in slo.counted):
         raise ConfigError(
-            f"SLO {slo}: no term of it can fail a load; add a latency percentile or errors, e.g. p99<250ms"
+            f"--slo {text!r}: no term of it can fail a load; add a latency percentile or errors, e.g. p99<250ms"
         )
+    return slo
 
 
 def _unit(highest: float) -> float:
@@ -215,13 +216,17 @@ def _parse(name: str, texts: dict[str, str], parse: Callable[[str], float], defa
         raise ConfigError(f"{flag} {text!r}: {e}") from None
 
 
-def _positive(text: str) -> float:
+def _number(text: str) -> float:
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
         raise ValueError("is not a number") from None
+
+
+def _positive(text: str) -> float:
+    value = _number(text)
     if not (math.isfinite(value) and value > 0):
-        raise ValueError("must be above 0")
+        raise ValueError("must be a number above 0")
     return value
 
 
@@ -232,11 +237,22 @@ def _whole(text: str) -> float:
     return value
 
 
-def _ratio(text: str) -> float:
+def _seed(text: str) -> float:
+    return 0.0 if _number(text) == 0 else _whole(text)
+
+
+def _share(text: str) -> float:
     percent = re.fullmatch(r"(.*\S)\s*%", text)
-    value = _positive(percent[1]) / 100 if percent else _positive(text)
-    if not value < 1:
-        raise ValueError("must be a share below 100 %, such as 5% or 0.05")
+    value = _number(percent[1]) / 100 if percent else _number(text)
+    if not 0 <= value < 1:
+        raise ValueError("must be a share from 0 to below 100 %, such as 5% or 0.05")
+    return value
+
+
+def _ratio(text: str) -> float:
+    value = _share(text)
+    if value == 0:
+        raise ValueError("must be above 0")
     return value
 
 

@@ -1,0 +1,247 @@
+"""Every option: its texts and what they mean, what stands over what, and what a mistake is told."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from locust import FastHttpUser, HttpUser
+from locust.argument_parser import get_empty_argument_parser
+
+from locust_adaptive import AdaptiveShape, OpenLoop
+from locust_adaptive.plugin.options import OPTIONS, ConfigError, Plan, add_arguments, resolve
+
+
+class Arriving(OpenLoop, FastHttpUser):
+    pass
+
+
+class Visiting(HttpUser):
+    pass
+
+
+class Shape(AdaptiveShape):
+    abstract = True
+    slo = "p99<250ms"
+
+
+def plan(*arguments: str, shape: Any = Shape, users: Any = (Arriving,), max_users: int | None = None) -> Plan:
+    """What these arguments of the command line come to."""
+    parser = get_empty_argument_parser()
+    parser.add_argument("-t", "--run-time", type=int)
+    add_arguments(parser, shape)
+    return resolve(shape, parser.parse_args(list(arguments)), users, max_users)
+
+
+MEANING = [
+    ("--adaptive-start", "20", lambda p: p.settings.start, 20.0),
+    ("--adaptive-start", " 2e1 ", lambda p: p.settings.start, 20.0),
+    ("--adaptive-min", "0.5", lambda p: p.settings.grid.minimum, 0.5),
+    ("--adaptive-max", "400", lambda p: p.settings.grid.maximum, 400.0),
+    ("--adaptive-precision", "5%", lambda p: p.settings.precision, 0.05),
+    ("--adaptive-precision", "5 %", lambda p: p.settings.precision, 0.05),
+    ("--adaptive-precision", "0.05", lambda p: p.settings.precision, 0.05),
+    ("--adaptive-soak", "45s", lambda p: p.settings.soak_s, 45.0),
+    ("--adaptive-soak", "45", lambda p: p.settings.soak_s, 45.0),
+    ("--adaptive-soak", "2m", lambda p: p.settings.soak_s, 120.0),
+    ("--adaptive-soak", "1.5 m", lambda p: p.settings.soak_s, 90.0),
+    ("--adaptive-soak", "500ms", lambda p: p.settings.soak_s, 0.5),
+    ("--adaptive-spike-tolerance", "10%", lambda p: p.settings.spike_tolerance, 0.1),
+    ("--adaptive-spike-tolerance", "0%", lambda p: p.settings.spike_tolerance, 0.0),
+    ("--adaptive-min-capacity", "60.5", lambda p: p.min_capacity, 60.5),
+    ("--adaptive-cap", "300", lambda p: p.cap, 300),
+    ("--adaptive-seed", "7", lambda p: p.seed, 7),
+    ("--adaptive-seed", "0", lambda p: p.seed, 0),
+    ("--adaptive-out", " here ", lambda p: p.out, "here"),
+    ("--slo", "p95<1s", lambda p: str(p.settings.slo), "p95<1s"),
+    ("-t", "90", lambda p: p.settings.budget_s, 90.0),
+]
+
+
+@pytest.mark.parametrize(("flag", "text", "read", "meant"), MEANING, ids=lambda x: x if isinstance(x, str) else "")
+def test_what_a_text_means(flag, text, read, meant) -> None:
+    assert read(plan(flag, text)) == meant
+
+
+def test_every_option_has_a_meaning_above() -> None:
+    assert {option.flag for option in OPTIONS} <= {flag for flag, *_ in MEANING}
+
+
+def test_defaults() -> None:
+    open_loop, closed = plan(), plan(users=(Visiting,))
+    assert (open_loop.settings.grid.minimum, open_loop.settings.start, open_loop.settings.grid.maximum) == (0.1, 2, 1e4)
+    assert (closed.settings.grid.minimum, closed.settings.start, closed.settings.grid.maximum) == (1, 1, 1000)
+    assert (open_loop.settings.loop, closed.settings.loop) == ("open", "closed")
+    for each in (open_loop, closed):
+        assert (each.settings.budget_s, each.settings.precision, each.settings.soak_s) == (1200, 0.06, 30)
+        assert (each.settings.spike_tolerance, each.min_capacity, each.cap, each.seed) == (0.03, None, 2000, 1)
+
+
+BAD = [
+    ("--adaptive-start", "soon", "not a number"),
+    ("--adaptive-start", "1e6", "not within"),
+    ("--adaptive-min", "-1", "above 0"),
+    ("--adaptive-min", "20000", "no load is left"),
+    ("--adaptive-max", "0", "above 0"),
+    ("--adaptive-max", "nan", "above 0"),
+    ("--adaptive-max", "inf", "above 0"),
+    ("--adaptive-max", "100rps", "not a number"),
+    ("--adaptive-precision", "100%", "below 100 %"),
+    ("--adaptive-precision", "6", "such as 5% or 0.05"),
+    ("--adaptive-precision", "0", "above 0"),
+    ("--adaptive-soak", "a while", "not a time"),
+    ("--adaptive-soak", "1.2.3s", "not a number"),
+    ("--adaptive-spike-tolerance", "-3%", "from 0 to below 100 %"),
+    ("--adaptive-min-capacity", "much", "not a number"),
+    ("--adaptive-cap", "1.5", "whole"),
+    ("--adaptive-seed", "-1", "above 0"),
+    ("--slo", "p99<250", "did you mean p99<250ms?"),
+    ("--slo", "p42x<1ms", "no percentile"),
+    ("--slo", "rps>=50", "no term of it can fail a load"),
+    ("--slo", "p99<1s & gpu.memory<95%", "no source for the signal 'gpu.memory'"),
+    ("--slo", "p99<1s & queue.mean<8", "no source"),
+]
+
+
+@pytest.mark.parametrize(("flag", "text", "why"), BAD)
+def test_a_mistake_is_told_with_its_flag_its_text_and_why(flag, text, why) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan(f"{flag}={text}")
+    said = str(caught.value)
+    assert flag in said
+    assert why in said
+    assert text.split(" & ")[-1] in said or f"{float(text):g}" in said
+
+
+def test_the_slo_is_pointed_into() -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan("--slo", "errors<1% & p42x<1ms")
+    _, quoted, pointing = str(caught.value).splitlines()
+    assert quoted[pointing.index("^") :].startswith("p42x")
+
+
+def test_no_slo_says_how_to_give_one() -> None:
+    class Without(AdaptiveShape):
+        abstract = True
+
+    with pytest.raises(ConfigError, match="--slo 'p99<250ms & errors<1%'"):
+        plan(shape=Without)
+
+
+def test_repeated_slos_all_hold() -> None:
+    assert str(plan("--slo", "p99<250ms", "--slo", "errors<1%").settings.slo) == "p99<250ms & errors<1%"
+
+
+# -- what stands over what -------------------------------------------------------------------------------------------
+
+
+class Fussy(Shape):
+    abstract = True
+    adaptive_precision = "10%"
+    adaptive_max = 500
+    slo = ("p99<1s", "errors<2%")
+
+
+def test_a_class_attribute_stands_over_the_default() -> None:
+    given = plan(shape=Fussy)
+    assert (given.settings.precision, given.settings.grid.maximum) == (0.1, 500.0)
+    assert str(given.settings.slo) == "p99<1s & errors<2%"
+
+
+@pytest.mark.parametrize("text", ["5%", "6%"])  # 6% is the default: given, it still stands over the attribute
+def test_an_option_stands_over_the_class_attribute(text: str) -> None:
+    given = plan("--adaptive-precision", text, "--slo", "p95<1s", shape=Fussy)
+    assert given.settings.precision == float(text[:-1]) / 100
+    assert str(given.settings.slo) == "p95<1s"
+
+
+def test_an_empty_option_is_one_not_given() -> None:
+    assert plan("--adaptive-max", "", shape=Fussy).settings.grid.maximum == 500.0
+    assert plan("--adaptive-precision", " ").settings.precision == 0.06
+
+
+def test_without_a_command_line_the_attributes_hold() -> None:
+    assert resolve(Fussy, None, (Arriving,), None).settings.precision == 0.1
+    assert resolve(Fussy, SimpleNamespace(), (Arriving,), None).settings.grid.maximum == 500.0
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_the_environment_is_asked(option, monkeypatch) -> None:
+    text = {"slo": "p95<2s", "adaptive_out": "there", "adaptive_min_capacity": "9", "adaptive_soak": "9s"}.get(
+        option.name, "30%" if option.default.endswith("%") else "9"
+    )
+    monkeypatch.setenv(option.env, text)
+    assert option.env == "LOCUST_" + option.flag[2:].upper().replace("-", "_")
+    assert plan(shape=Shape).texts[option.name] == text
+
+
+def test_the_command_line_stands_over_the_environment(monkeypatch) -> None:
+    monkeypatch.setenv("LOCUST_ADAPTIVE_MAX", "30")
+    assert plan("--adaptive-max", "40").settings.grid.maximum == 40
+
+
+def test_all_but_the_folder_are_in_the_web_form() -> None:
+    parser = get_empty_argument_parser()
+    add_arguments(parser, Shape)
+    hidden = {a.dest for a in parser._actions if getattr(a, "include_in_web_ui", True) is False}
+    assert hidden == {"adaptive_out"}
+
+
+# -- Locust's own options --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("users", "given", "maximum"), [((Visiting,), 30, 30), ((Visiting,), None, 1000), ((Arriving,), 30, 30)]
+)
+def test_u_lowers_the_ceiling_when_given(users, given, maximum) -> None:
+    assert plan(users=users, max_users=given).settings.grid.maximum == maximum
+
+
+def test_u_never_raises_the_ceiling() -> None:
+    assert plan("--adaptive-max", "20", max_users=30).settings.grid.maximum == 20
+
+
+@pytest.mark.parametrize("users", [0, -3])
+def test_u_must_leave_something(users: int) -> None:
+    with pytest.raises(ConfigError, match=f"-u {users}"):
+        plan(max_users=users)
+
+
+def test_whole_users() -> None:
+    with pytest.raises(ConfigError, match=r"--adaptive-max '20\.5': must be a whole number"):
+        plan("--adaptive-max", "20.5", users=(Visiting,))
+
+
+def test_a_low_ceiling_takes_the_start_and_the_floor_with_it() -> None:
+    low = plan("--adaptive-max", "0.05").settings
+    assert (low.grid.minimum, low.start, low.grid.maximum) == (0.05, 0.05, 0.05)
+
+
+# -- user classes ----------------------------------------------------------------------------------------------------
+
+
+def test_mixed_loops_are_refused_and_named() -> None:
+    with pytest.raises(ConfigError, match=r"Arriving.*Visiting.*OpenLoop"):
+        plan(users=(Arriving, Visiting))
+
+
+def test_the_mixin_switched_off_is_closed_loop() -> None:
+    class Off(OpenLoop, FastHttpUser):
+        load = "closed"
+
+    assert plan(users=(Off, Visiting)).settings.loop == "closed"
+
+
+def test_no_users_no_load() -> None:
+    with pytest.raises(ConfigError, match="no user class"):
+        plan(users=())
+
+
+@given(st.floats(0.2, 1e9))
+def test_at_most_a_thousand_users_stand_for_an_open_load(highest: float) -> None:
+    p = plan("--adaptive-max", repr(highest), "--adaptive-min", "0.1")
+    assert p.settings.grid.maximum / p.unit <= 1000
+    assert p.unit == 1 or p.settings.grid.maximum / p.unit > 1000 / 2.5
