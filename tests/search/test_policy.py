@@ -1,0 +1,133 @@
+import pytest
+
+from locust_adaptive.search.events import Conclusion, Stall
+from locust_adaptive.search.grid import Grid
+from locust_adaptive.search.policy import CANARY_EVERY_S, INVALID_LIMIT, AdaptivePolicy
+from locust_adaptive.search.settings import Loop, Settings
+from locust_adaptive.search.slo import Slo
+from locust_adaptive.search.trial import Probe, Purpose, Trial, Verdict
+from tests.support.trials import measurement, trial
+
+PASS, FAIL, UNDECIDED, INVALID = Verdict.PASS, Verdict.FAIL, Verdict.UNDECIDED, Verdict.INVALID
+
+
+def policy(loop: Loop = "open", maximum: int = 1000) -> AdaptivePolicy:
+    grid = Grid.rate(1, maximum) if loop == "open" else Grid.users(1, maximum)
+    return AdaptivePolicy(Settings(Slo.parse("p95<100ms"), loop, grid, 10))
+
+
+def seen(
+    number: int, load: float, verdict: Verdict, purpose: Purpose = Purpose.RAMP, reason: str = "", seconds: float = 6.0
+) -> Trial:
+    sent = max(round(load / 2), 1)
+    misses = sent if verdict is FAIL else 0
+    backlog = 500 if reason == "overload" else 0
+    m = measurement([(sent, misses)] * round(2 * seconds), backlog=backlog)
+    return trial(number, load, m, verdict, purpose, reason, started=10.0 * number)
+
+
+def ask(trials: list[Trial], loop: Loop = "open", maximum: int = 1000, now: float | None = None) -> Probe | Conclusion:
+    return policy(loop, maximum).ask(trials, trials[-1].ended if now is None and trials else now or 0.0, [])
+
+
+def probe(answer: Probe | Conclusion) -> Probe:
+    assert isinstance(answer, Probe)
+    return answer
+
+
+def conclusion(answer: Probe | Conclusion) -> Conclusion:
+    assert isinstance(answer, Conclusion)
+    return answer
+
+
+RAMPED = [seen(1, 10, PASS), seen(2, 20, PASS), seen(3, 40, PASS), seen(4, 80, FAIL, reason="overload")]
+GATED = [*RAMPED, seen(5, 40, PASS, Purpose.GATE, seconds=12)]
+
+
+def test_the_ramp_begins_at_the_first_load_and_doubles() -> None:
+    assert probe(ask([])).load == 10
+    assert probe(ask([])).purpose is Purpose.RAMP
+    assert probe(ask(RAMPED[:2])).load == 40
+
+
+def test_a_first_load_that_fails_is_left_far_below() -> None:
+    assert probe(ask([seen(1, 10, FAIL, reason="overload")])).load == 2.5
+
+
+def test_after_the_ramp_comes_the_gate_and_then_the_way_up() -> None:
+    gate = probe(ask(RAMPED))
+    assert (gate.purpose, gate.until_steady) == (Purpose.GATE, True)
+    assert gate.load <= 40
+    locate = probe(ask(GATED))
+    assert (locate.purpose, locate.load) == (Purpose.LOCATE, 50)
+
+
+def test_dwells_follow_once_a_load_has_failed() -> None:
+    trials = [*GATED, seen(6, 50, PASS, Purpose.LOCATE), seen(7, 62.5, FAIL, Purpose.LOCATE, "overload")]
+    dwell = probe(ask(trials))
+    assert dwell.purpose is Purpose.REFINE
+    assert 40 <= dwell.load <= 62.5
+
+
+def test_the_gates_load_is_looked_at_again_now_and_then() -> None:
+    trials = [*GATED, seen(6, 50, PASS, Purpose.LOCATE), seen(7, 62.5, FAIL, Purpose.LOCATE, "overload")]
+    canary = probe(ask(trials, now=GATED[-1].ended + CANARY_EVERY_S))
+    assert (canary.purpose, canary.load) == (Purpose.CANARY, 40)
+
+
+@pytest.mark.parametrize("loop", ["open", "closed"])
+def test_the_highest_load_allowed_is_soaked_and_said(loop: Loop) -> None:
+    top = seen(1, 20, PASS)
+    soak = probe(ask([top], loop, maximum=20))
+    assert (soak.purpose, soak.load) == (Purpose.VERIFY, 20)
+    end = conclusion(ask([top, seen(2, 20, PASS, Purpose.VERIFY, seconds=30)], loop, maximum=20))
+    assert (end.verdict, end.reason) == ("unresolved", "ceiling_reached")
+    assert (end.capacity.value, end.capacity.low, end.capacity.high) == (None, 20, None)
+
+
+@pytest.mark.parametrize("reason", ["overload", "p95<100ms"])
+def test_a_server_that_fails_at_the_lowest_load_is_below_the_minimum(reason: str) -> None:
+    trials = [seen(1, 10, FAIL, reason="overload"), seen(2, 1, UNDECIDED), seen(3, 1, FAIL, Purpose.GATE, reason, 60)]
+    end = conclusion(ask(trials))
+    assert (end.verdict, end.reason, end.capacity.value) == ("unresolved", "below_minimum", None)
+
+
+def test_an_invalid_probe_is_repeated_and_the_third_ends_the_search() -> None:
+    trials = [seen(1, 10, PASS)]
+    for number in range(2, 2 + INVALID_LIMIT):
+        again = ask(trials)
+        if len(trials) > 1:
+            assert probe(again).repeats == number - 1
+            assert probe(again).load == 20
+        trials.append(seen(number, 20, INVALID, reason="workers_changed"))
+    end = conclusion(ask(trials))
+    assert (end.verdict, end.reason) == ("unresolved", "measurement_invalid")
+
+
+def test_an_invalid_probe_between_good_ones_does_not_count_towards_three() -> None:
+    trials = [seen(1, 10, INVALID), seen(2, 10, INVALID), seen(3, 10, PASS), seen(4, 20, INVALID)]
+    assert probe(ask(trials)).repeats == 4
+
+
+def test_a_probe_cut_short_by_a_stall_is_repeated() -> None:
+    again = probe(ask([seen(1, 10, PASS), seen(2, 20, UNDECIDED, reason="stall")]))
+    assert (again.load, again.repeats) == (20, 2)
+
+
+@pytest.mark.parametrize("trials", [[], RAMPED[:2], RAMPED, GATED], ids=["nothing", "ramp", "overload", "gate"])
+@pytest.mark.parametrize("loop", ["open", "closed"])
+def test_giving_up_says_what_is_known_and_no_more(trials: list[Trial], loop: Loop) -> None:
+    end = policy(loop).give_up(trials, [Stall(1.0, 0.5, 1, True)], "aborted", "user")
+    assert (end.verdict, end.reason) == ("aborted", "user")
+    passed = [t.load for t in trials if t.verdict is PASS]
+    if end.capacity.low is not None and passed:
+        assert end.capacity.low <= max(passed)
+    if not trials:
+        assert (end.capacity.value, end.capacity.low) == (None, None)
+
+
+def test_the_policy_keeps_nothing_between_questions() -> None:
+    one = policy()
+    first = one.ask(RAMPED, 50.0, [])
+    one.ask(GATED, 70.0, [])
+    assert one.ask(RAMPED, 50.0, []) == first == policy().ask(RAMPED, 50.0, [])
