@@ -49,7 +49,7 @@ def test_nothing_is_not_steady() -> None:
 
 def test_the_warm_up_ends_where_latency_has_come_down_for_good() -> None:
     slow, warm = [0.03] * 40, [0.01] * 40
-    trials = [probe_at(1, 0.0, slow), probe_at(2, 20.0, warm), probe_at(3, 40.0, warm)]
+    trials = [probe_at(1, 0.0, [*slow, *warm[:8]]), probe_at(2, 24.0, warm), probe_at(3, 44.0, warm)]
     end = warmup_end(trials, light=30)
     assert end == pytest.approx(20.0, abs=2.0)
 
@@ -57,6 +57,11 @@ def test_the_warm_up_ends_where_latency_has_come_down_for_good() -> None:
 @pytest.mark.parametrize("latencies", [[0.01] * 80, [0.01] * 40 + [0.03] * 40, [0.011] * 20 + [0.01] * 60])
 def test_no_slow_start_no_warm_up(latencies: list[float]) -> None:
     assert warmup_end([probe_at(1, 0.0, latencies)], light=30) is None
+
+
+def test_a_load_that_is_slow_for_all_its_time_shows_a_batch_timer_and_no_warm_up() -> None:
+    trials = [probe_at(1, 0.0, [0.03] * 40, load=5), probe_at(2, 20.0, [0.01] * 40), probe_at(3, 40.0, [0.01] * 40)]
+    assert warmup_end(trials, light=30) is None
 
 
 def test_loads_that_are_not_light_and_overloads_say_nothing_of_warmth() -> None:
