@@ -146,9 +146,9 @@ class Controller:
             if broken := fault(measurement, settings.limit):
                 return self._close(probing, Verdict.INVALID, str(broken), drain=True)
             return self._close(probing, Verdict.FAIL, "overload", drain=True)
-        if probe.early and clean_s >= probe.min_s:
+        if (probe.early or probe.until_steady) and clean_s >= probe.min_s:
             verdict, reason = judge(measurement, settings, self.trials, final=False)
-            if verdict is not Verdict.UNDECIDED:
+            if verdict is Verdict.FAIL or (verdict is Verdict.PASS and probe.early):
                 return self._close(probing, verdict, reason)
         if clean_s >= probe.max_s or (probe.until_steady and clean_s >= probe.min_s and steady(measurement)):
             return self._close(probing)

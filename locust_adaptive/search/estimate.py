@@ -17,7 +17,7 @@ import numpy as np
 from .evidence import dispersion
 from .queue import service_spread, tail, threshold, workload
 from .slices import SLICE_S
-from .trial import Trial
+from .trial import Trial, Verdict
 
 INFLATE = 1.6
 """Standard deviations are multiplied by this: trials agree with each other better than with the truth."""
@@ -62,19 +62,18 @@ class Estimate:
 
 
 def service_rate(trials: Sequence[Trial], limit: float) -> tuple[float, float] | None:
-    """Service rate (1/s) of the saturated server and its relative standard error, from the overloads; None without one."""
-    total = weight = 0.0
+    """Service rate (1/s) of the saturated server and its relative standard error, from the probes that failed; None
+    where none of them saturated it for long enough."""
+    total = 0.0
     seen = 0
     for trial in trials:
-        if trial.overloaded:
-            rate, done = trial.measurement.busy_rate(max(trial.load * limit / 2, 4))
-            if done >= 10 and rate > 0:
+        if trial.verdict is Verdict.FAIL:
+            rate, done, share = trial.measurement.busy_rate(max(trial.load * limit / 2, 4))
+            # Looking only at the worst moments of a server that coped would make it seem slow.
+            if done >= 30 and (trial.overloaded or share > 0.5):
                 total += math.log(rate) * done
-                weight += done
                 seen += done
-    if not weight:
-        return None
-    return math.exp(total / weight), service_spread(seen)
+    return (math.exp(total / seen), service_spread(seen)) if seen else None
 
 
 RATIOS = np.concatenate([np.linspace(0.30, 0.70, 20, endpoint=False), np.linspace(0.70, 0.995, 120)])

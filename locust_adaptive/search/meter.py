@@ -17,6 +17,8 @@ from .slo import Objective, Slo
 MAX_NAMES = 100
 OTHER = "other"
 DROPPED = "(dropped)"
+LATER_S = 1.0
+"""How late is late: this is found out for at most so long past the limit, and for at most another limit."""
 
 
 class Request:
@@ -64,7 +66,9 @@ class Meter:
     def __init__(self, slo: Slo, bin_s: float, now: float, patience: float = 10.0) -> None:
         """`patience`: seconds after which an open request counts as failed when the SLO has no latency objective."""
         self._objectives = slo.counted
-        self.horizon = slo.horizon(patience)
+        limit = slo.horizon(patience)
+        # Waiting a little longer than judging needs shows how late the late ones are.
+        self.horizon = limit + min(limit, LATER_S)
         self._late_is_error = not any(o.signal == "latency" for o in self._objectives)
         self._bin_s = bin_s
         self._judges: dict[str, list[tuple[int, Callable[[float], int] | None]]] = {}

@@ -15,6 +15,8 @@ from .evidence import dispersion, probability_over
 from .settings import Settings
 from .trial import Measurement, Purpose, Trial, Verdict
 
+DAMPING = 1.25
+"""After the first overload no probe exceeds the best pass by more than this factor."""
 SOFT_FAILURES = 6
 """The ramp climbs over this many failures without overload: a server may fail at low load (batch timers) and pass above."""
 CHANGED = 0.15
@@ -61,10 +63,15 @@ class Past:
 
     @cached_property
     def gate_load(self) -> float:
-        """Half of what overloaded the server, or of the rate at which it then worked."""
-        failed = min((t.load for t in self.of(Purpose.RAMP) if t.verdict is Verdict.FAIL), default=self.best)
-        rate = service_rate(self.of(Purpose.RAMP), self.settings.limit)
-        return max(0.5 * min(failed, rate[0] if rate else math.inf), self.settings.grid.minimum)
+        """Half of what overloaded the server, or of the rate at which it then worked; within the damping."""
+        ramp = self.of(Purpose.RAMP)
+        passed = max((t.load for t in ramp if t.verdict is Verdict.PASS), default=None)
+        failed = min(
+            (t.load for t in ramp if t.verdict is Verdict.FAIL and t.load > (passed or 0.0)), default=self.best
+        )
+        rate = service_rate(ramp, self.settings.limit)
+        load = 0.5 * min(failed, rate[0] if rate else math.inf)
+        return max(load if passed is None else min(load, DAMPING * passed), self.settings.grid.minimum)
 
     # -- the world ---------------------------------------------------------------------------------------------------
 
@@ -134,18 +141,22 @@ class Past:
 
     @cached_property
     def best(self) -> float:
-        """The highest load believed to pass; without one, the lowest that did not overload, or was tried."""
+        """The highest load believed to pass; without one in this world, what passed before up to the load it began with;
+        without any, the lowest that did not overload, or was tried."""
         if self.passed:
             return max(t.load for t in self.passed)
         calm = [t.load for t in self._recent if not t.overloaded]
-        return min(calm or [t.load for t in self.trials] or [self.settings.grid.minimum])
+        before = [t.load for t in self.trials if t.verdict is Verdict.PASS and t.load <= min(calm, default=0.0)]
+        return max(before, default=min(calm or [t.load for t in self.trials] or [self.settings.grid.minimum]))
 
     @cached_property
     def worst(self) -> float:
-        """The lowest load above the best that failed; without one, the lowest overload of the search."""
-        above = [t.load for t in self.failed if t.load > self.best] or [t.load for t in self.trials if t.overloaded]
-        above += [t.load for t in self.of(Purpose.RAMP) if t.verdict is Verdict.FAIL] if not above else []
-        return min(above, default=2 * self.best)
+        """The lowest load above the best that failed, in this world or else in the search; without one, twice the best."""
+        for trials in (self.failed, [t for t in self.trials if t.verdict is Verdict.FAIL]):
+            above = [t.load for t in trials if t.load > self.best]
+            if above:
+                return min(above)
+        return 2 * self.best
 
     # -- the estimate ------------------------------------------------------------------------------------------------
 
@@ -158,11 +169,16 @@ class Past:
     def _pressure(self) -> list[tuple[float, int]]:
         """Constraints by how hard they press at the loads that matter, hardest first: misses over budgeted misses."""
         near = [t for t in self._recent if t.load >= 0.8 * self.best]
+        objectives = self.settings.objectives
+        failed = next((i for i, o in enumerate(objectives) if o.signal == "errors" and o.scope is None), None)
         out = []
         for i in self.settings.constraints:
-            budget = self.settings.objectives[i].budget or 1.0
-            counts = [t.measurement.counts(i) for t in near]
-            k, n = sum(k for k, _ in counts), sum(n for _, n in counts)
+            budget = objectives[i].budget or 1.0
+            k = sum(t.measurement.counts(i)[0] for t in near)
+            n = sum(t.measurement.counts(i)[1] for t in near)
+            if failed is not None and objectives[i].signal == "latency":
+                # A failure misses every latency objective too, but it is not slowness that limits then.
+                k = max(k - sum(t.measurement.counts(failed)[0] for t in near), 0)
             out.append(((k + 0.5 * budget) / (budget * (n + 1)), i))
         return sorted(out, key=lambda pair: (-pair[0], pair[1]))
 
@@ -176,8 +192,18 @@ class Past:
 
     @cached_property
     def _rate(self) -> tuple[float, float] | None:
+        """Open loop: service rate and its spread, of this world, or of the search where this world does not contradict it.
+
+        In closed loop the arrivals follow the answers, and a queue fed with them says nothing new."""
+        if self.settings.loop == "closed":
+            return None
         limit = self.settings.limit
-        return service_rate(self.world, limit) or service_rate(self.trials, limit)
+        for trials in (self.world, self.trials):
+            found = service_rate(trials, limit)
+            # A server does not pass above the rate at which it works.
+            if found is not None and found[0] * math.exp(2 * found[1]) > self.best:
+                return found
+        return None
 
     @cached_property
     def estimate(self) -> Estimate:

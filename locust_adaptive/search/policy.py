@@ -19,13 +19,12 @@ from dataclasses import replace
 
 from .estimate import Estimate
 from .events import Capacity, Conclusion, Stall
-from .past import Past
+from .past import DAMPING, Past
 from .settings import Settings
 from .strict import strict_capacity, tolerated
 from .trial import Probe, Purpose, Trial, Verdict
 from .warmup import warmup_end
 
-DAMPING = 1.25
 MIN_DWELLS, MAX_DWELLS = 6, 60
 CANARY_EVERY_S = 90.0
 INVALID_LIMIT = 3
@@ -92,13 +91,15 @@ class AdaptivePolicy:
         load = settings.grid.snap(past.gate_load)
         if gates:
             last = gates[-1]
-            if not last.overloaded and not (last.verdict is Verdict.FAIL and settings.loop == "closed"):
+            # A gate may fail where a higher load passed: batch timers. Otherwise the server has not recovered, or is slow.
+            above = any(t.verdict is Verdict.PASS and t.load > last.load for t in past.trials)
+            if last.verdict is not Verdict.FAIL or (above and not last.overloaded):
                 return replace(last.probe, repeats=last.number) if self._cut_short(gates) else None
             if last.load <= settings.grid.minimum:
                 return self._conclude(past, stalls, "unresolved", "below_minimum")
             load = settings.grid.snap(last.load / 2)
         slow = max(2.0, 20 / load) * 6 if settings.loop == "open" else 12.0
-        longest = max(60.0, 40 * settings.limit, 2 * slow)
+        longest = min(max(60.0, 40 * settings.limit, 2 * slow), 120.0)
         return Probe(load, Purpose.GATE, self._settle(1.0), min(slow, longest), longest, until_steady=True)
 
     def _locate(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
@@ -160,8 +161,9 @@ class AdaptivePolicy:
     def _ramp_probe(self, load: float) -> Probe:
         if self._settings.loop == "closed":
             return Probe(load, Purpose.RAMP, self._settle(1.0), 3.0, max(10.0, 8 * self._settings.limit), early=True)
-        seconds = max(min(max(12 / load, 2.0), 8.0), 2 * self._settings.limit)
-        return Probe(load, Purpose.RAMP, self._settle(1.0), seconds, seconds)
+        # Long enough for a dozen requests, and for those that a limit keeps waiting.
+        seconds = max(min(max(12 / load, 2.0), 60.0), 2 * self._settings.limit)
+        return Probe(load, Purpose.RAMP, self._settle(1.0), 2.0, seconds, early=True)
 
     def _dwell(self, past: Past, load: float, purpose: Purpose) -> Probe:
         load = min(load, self._cap(past))
@@ -222,8 +224,9 @@ class AdaptivePolicy:
             capacity = Capacity(None, top, None, top)
             return Conclusion(verdict, reason, capacity, warmup_s=warm, notes=notes)
         if reason == "below_minimum" or not past.trials or not past.located:
-            best = past.best if past.passed else None
-            known = Capacity(None, best if reason != "below_minimum" else None, past.worst if past.failed else None)
+            best = past.best if past.passed and reason != "below_minimum" else None
+            worst = past.worst if past.failed and past.worst > (best or 0.0) else None
+            known = Capacity(None, best, worst)
             return Conclusion(verdict, reason, known, objective=past.binding, warmup_s=warm, notes=notes)
         estimate = past.estimate
         capacity = self._capacity(past, estimate)

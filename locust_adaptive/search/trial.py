@@ -40,8 +40,8 @@ class Probe:
     """One intended load: arrivals per second, or users.
 
     The first `settle_s` seconds are not counted. It is measured for at least `min_s` clean seconds if `early` evidence
-    decides, and for `max_s` otherwise; with `until_steady` it ends once latency has stopped falling, at `max_s` at the
-    latest.
+    decides, and for `max_s` otherwise. With `until_steady` it ends once latency has stopped falling, at `max_s` at the
+    latest, or once it plainly fails.
     """
 
     load: float
@@ -131,16 +131,12 @@ class Measurement:
         """Open requests at the end."""
         return self.flows[-1].open if self.flows else 0
 
-    def busy_rate(self, level: float) -> tuple[float, int]:
-        """Completions per second, and their number, from when more than `level` requests were first open to the end."""
+    def busy_rate(self, level: float) -> tuple[float, int, float]:
+        """Completions per second and their number while more than `level` requests were open, and the share of that time."""
         timeline = Timeline.of(self.flows, self.bin_s)
-        over = np.flatnonzero(timeline.open > level)
-        if not len(over):
-            return 0.0, 0
-        first = int(over[0])
-        done = int(timeline.completions[first:].sum())
-        seconds = (len(timeline.completions) - first) * self.bin_s
-        return done / seconds, done
+        busy = timeline.open > level
+        done = int(timeline.completions[busy].sum())
+        return (done / (busy.sum() * self.bin_s) if done else 0.0), done, float(busy.mean()) if len(busy) else 0.0
 
     @cached_property
     def sent_at(self) -> np.ndarray:

@@ -21,6 +21,9 @@ SLOWER = 1.35
 """A warm-up is reported when the server was slower than this in it, by its lower quartile of latency, for two windows at
 least."""
 
+FELL, FELL_NEAR_S = 1.2, 10.0
+"""A warm-up shows in a probe, near its end, whose latency fell by this factor while its load was held."""
+
 
 def windows(cohorts: Sequence[Cohort], enough: int, quantile: float) -> list[tuple[float, float]]:
     """`(end in s, latency quantile in s)` of consecutive windows of at least `enough` answers and one second."""
@@ -54,14 +57,18 @@ def warmup_end(trials: Sequence[Trial], light: float) -> float | None:
     warm-up ends where it first comes down to the level of the second half of the search and stays there.
     """
     series: list[tuple[float, float]] = []
+    fell_until = 0.0
     for trial in trials:
         if trial.load <= light and not trial.overloaded:
             values = windows(trial.measurement.cohorts, 8, 0.25)
             series += [(trial.started + at, math.log(value)) for at, value in values if value > 0]
+            if len(values) > 1 and values[0][1] > FELL * values[-1][1]:
+                fell_until = trial.started + values[-1][0]
     if len(series) < 10:
         return None
     y = np.array([value for _, value in series])
     smooth = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(y, 1, mode="edge"), 3), axis=1)
     slow = smooth > float(np.median(y[len(y) // 2 :])) + math.log(SLOWER)
     itself = next((i for i in range(len(slow)) if not slow[i : i + 3].any()), len(slow) - 1)
-    return series[itself][0] if itself > 1 else None
+    # Slow at low loads only is a batch timer; a warm-up shows while the load stays the same.
+    return series[itself][0] if itself > 1 and fell_until >= series[itself - 1][0] - FELL_NEAR_S else None

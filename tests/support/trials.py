@@ -85,6 +85,6 @@ def queue_trial(
         cohorts += shipment.cohorts
     whole = round(seconds / SLICE_S)
     m = Measurement(BIN_S, tuple(flows[:whole]), tuple(cohorts[:whole]))
-    overloaded = m.outstanding > 2 * load * meter.horizon + 20
+    overloaded = m.outstanding > 2 * load * parsed.horizon(10.0) + 20
     verdict, reason = (Verdict.FAIL, "overload") if overloaded else (Verdict.UNDECIDED, "")
     return trial(number, load, m, verdict, reason=reason)
