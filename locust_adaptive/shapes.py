@@ -1,4 +1,5 @@
-"""The ready-made shape: `from locust_adaptive.shapes import CapacitySearch` in a locustfile that wants no class of its own.
+"""The ready-made shape: `from locust_adaptive.shapes import CapacitySearch` in a locustfile that wants no class of
+its own.
 
 Its SLO comes from `--slo`.
 """

@@ -23,7 +23,8 @@ INFLATE = 1.6
 """Standard deviations are multiplied by this: trials agree with each other better than with the truth."""
 
 PHI, PHI_TRIALS = 15.0, 3
-"""Dispersion of the misses around the virtual queue's before any are seen, and how many trials that expectation weighs."""
+"""Dispersion of the misses around the virtual queue's before any are seen, and how many trials that expectation
+weighs."""
 
 Z95 = 1.959964
 
@@ -85,10 +86,10 @@ def by_queue(
 ) -> tuple[Estimate, list[float]]:
     """Posterior over the capacity for a counted `objective` with miss `budget`, service rate `mu` with spread `mu_sd`.
 
-    Also the residual of each trial, (misses - expected) / sqrt(expected), at the estimate. For each service rate and each
-    capacity C the virtual queue's own threshold for C says how many misses K to expect; log-likelihood of k misses:
-    (k log(K / k) - K + k) / phi, Poisson's deviance over the dispersion. The rates are tried coarsely, then finely around
-    what fits: where C is close to the rate, a rate that is 2 % off fits nothing.
+    Also the residual of each trial, (misses - expected) / sqrt(expected), at the estimate. For each service rate and
+    each capacity C the virtual queue's own threshold for C says how many misses K to expect; log-likelihood of k
+    misses: (k log(K / k) - K + k) / phi, Poisson's deviance over the dispersion. The rates are tried coarsely, then
+    finely around what fits: where C is close to the rate, a rate that is 2 % off fits nothing.
     """
     steps = mu_sd * np.linspace(-2, 2, 7)
     posterior = _Posterior(trials, objective, budget, mu, mu_sd, steps)
@@ -155,8 +156,8 @@ def by_counts(
 ) -> tuple[Estimate, list[float]]:
     """Posterior over capacity and slope from counts: logit P(miss | x) = logit(budget) + slope log(x / C).
 
-    Prior on log C: Cauchy(log `centre`, `spread`). Counts are divided by the trial's dispersion; far above the budget only
-    the side counts, since there latency depends on how long one looks.
+    Prior on log C: Cauchy(log `centre`, `spread`). Counts are divided by the trial's dispersion; far above the budget
+    only the side counts, since there latency depends on how long one looks.
     """
     log_c = np.linspace(math.log(centre) - 6 * spread - 0.7, math.log(centre) + 6 * spread + 0.7, 400)
     slopes = np.array([5.0, 10.0, 20.0, 40.0, 80.0])

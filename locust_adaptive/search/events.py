@@ -96,8 +96,8 @@ class Done:
 
 @dataclass(frozen=True)
 class Capacity:
-    """Highest load that meets the SLO. `value` with its 95 % interval; None where not known. `verified`: the highest load
-    whose soak passed."""
+    """Highest load that meets the SLO. `value` with its 95 % interval; None where not known. `verified`: the highest
+    load whose soak passed."""
 
     value: float | None
     low: float | None
@@ -110,8 +110,8 @@ class Conclusion:
     """`verdict` is resolved, unresolved, invalid or aborted; `reason` a word from the reference.
 
     `objective` and `next_objective` are places among the counted objectives: what limits, and what would next.
-    `strict` is the capacity with the stalls of the target counted, with `strict_reason` where it is None. `notes` are words
-    on what was noticed (`not_stationary`, ...).
+    `strict` is the capacity with the stalls of the target counted, with `strict_reason` where it is None. `notes` are
+    words on what was noticed (`not_stationary`, ...).
     """
 
     verdict: str

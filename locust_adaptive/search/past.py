@@ -1,7 +1,7 @@
 """What the trials say, for the policy to decide on: every number here is derived, none is kept.
 
-A *world* is a stretch of the search in which the server stayed itself: it begins with the gate, and again with each canary
-whose latency differs from the gate's. Evidence from an earlier world is set aside.
+A *world* is a stretch of the search in which the server stayed itself: it begins with the gate, and again with each
+canary whose latency differs from the gate's. Evidence from an earlier world is set aside.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from .trial import Measurement, Purpose, Trial, Verdict
 DAMPING = 1.25
 """After the first overload no probe exceeds the best pass by more than this factor."""
 SOFT_FAILURES = 6
-"""The ramp climbs over this many failures without overload: a server may fail at low load (batch timers) and pass above."""
+"""The ramp climbs over this many failures without overload: a server may fail at low load (batch timers) and pass
+above."""
 CHANGED = 0.15
 """A canary differs when its median latency is this share, three standard errors and two milliseconds away."""
 
@@ -141,8 +142,8 @@ class Past:
 
     @cached_property
     def best(self) -> float:
-        """The highest load believed to pass; without one in this world, what passed before up to the load it began with;
-        without any, the lowest that did not overload, or was tried."""
+        """The highest load believed to pass; without one in this world, what passed before up to the load it began
+        with; without any, the lowest that did not overload, or was tried."""
         if self.passed:
             return max(t.load for t in self.passed)
         calm = [t.load for t in self._recent if not t.overloaded]
@@ -151,7 +152,8 @@ class Past:
 
     @cached_property
     def worst(self) -> float:
-        """The lowest load above the best that failed, in this world or else in the search; without one, twice the best."""
+        """The lowest load above the best that failed, in this world or else in the search; without one, twice the
+        best."""
         for trials in (self.failed, [t for t in self.trials if t.verdict is Verdict.FAIL]):
             above = [t.load for t in trials if t.load > self.best]
             if above:
@@ -192,7 +194,8 @@ class Past:
 
     @cached_property
     def _rate(self) -> tuple[float, float] | None:
-        """Open loop: service rate and its spread, of this world, or of the search where this world does not contradict it.
+        """Open loop: service rate and its spread, of this world, or of the search where this world does not
+        contradict it.
 
         In closed loop the arrivals follow the answers, and a queue fed with them says nothing new."""
         if self.settings.loop == "closed":

@@ -1,4 +1,5 @@
-"""The shipped policy: ramp, gate, locate, refine, then canary, challenge and verify; everything derived from the trials.
+"""The shipped policy: ramp, gate, locate, refine, then canary, challenge and verify; everything derived from the
+trials.
 
     ramp       x2 until overload (or a failure in closed loop); soft failures do not stop the climb
     gate       half of that, until latency has stopped falling: the server is warm, and has recovered
@@ -91,7 +92,8 @@ class AdaptivePolicy:
         load = settings.grid.snap(past.gate_load)
         if gates:
             last = gates[-1]
-            # A gate may fail where a higher load passed: batch timers. Otherwise the server has not recovered, or is slow.
+            # A gate may fail where a higher load passed: batch timers. Otherwise the server has not recovered, or is
+            # slow.
             above = any(t.verdict is Verdict.PASS and t.load > last.load for t in past.trials)
             if last.verdict is not Verdict.FAIL or (above and not last.overloaded):
                 return replace(last.probe, repeats=last.number) if self._cut_short(gates) else None

@@ -41,12 +41,13 @@ def bin_width(limit: float) -> float:
 class Flow:
     """What happened in slice `index` of a probe, by the clock, in all workers.
 
-    `arrivals` and `completions` count requests sent and finished per bin of the slice. `open` requests are unanswered at
-    its end, the oldest for `oldest` seconds. `area` is the integral of the open requests over the slice and `residence`
-    the time that requests spent open in it, both in request-seconds: by Little's law they are the same number, found in
-    two ways. `intended` arrivals were due, `dropped` of them could not be sent. `lag` is a latency histogram (bucket ->
-    count) of how late they went out, `cpu` the busiest generator's share of a core, `hub_lag` its longest event-loop delay
-    in seconds, `users` the live Locust users. `tasks` open-loop arrivals were made, each of one request or more.
+    `arrivals` and `completions` count requests sent and finished per bin of the slice. `open` requests are unanswered
+    at its end, the oldest for `oldest` seconds. `area` is the integral of the open requests over the slice and
+    `residence` the time that requests spent open in it, both in request-seconds: by Little's law they are the same
+    number, found in two ways. `intended` arrivals were due, `dropped` of them could not be sent. `lag` is a latency
+    histogram (bucket -> count) of how late they went out, `cpu` the busiest generator's share of a core, `hub_lag`
+    its longest event-loop delay in seconds, `users` the live Locust users. `tasks` open-loop arrivals were made, each
+    of one request or more.
     """
 
     index: int
@@ -114,8 +115,8 @@ class Flow:
 
 @dataclass(slots=True)
 class NameCounts:
-    """Outcomes of the requests of one name: `hist` is a latency histogram (bucket -> count) of the answered ones, errors
-    included; `errors` counts by kind; `open` were still unanswered past the limit."""
+    """Outcomes of the requests of one name: `hist` is a latency histogram (bucket -> count) of the answered ones,
+    errors included; `errors` counts by kind; `open` were still unanswered past the limit."""
 
     sent: int = 0
     open: int = 0
@@ -134,8 +135,8 @@ class Cohort:
     """What became of the requests due in slice `index` of a probe.
 
     `rungs` has a row for each counted objective of the SLO, in its order. A latency objective's row counts requests
-    between the thresholds of the `LADDER` (misses from `LIMIT_RUNG` on; an error or an unanswered request is beyond all);
-    an error objective's row is `[good, bad]`.
+    between the thresholds of the `LADDER` (misses from `LIMIT_RUNG` on; an error or an unanswered request is beyond
+    all); an error objective's row is `[good, bad]`.
     """
 
     index: int
@@ -203,7 +204,8 @@ class Shipment:
 
 
 class Merger:
-    """Merges the workers' shipments of one probe, and gives each slice out once, in order, when every worker's is there."""
+    """Merges the workers' shipments of one probe, and gives each slice out once, in order, when every worker's is
+    there."""
 
     def __init__(self, workers: Iterable[str]) -> None:
         self._flows: dict[str, list[Flow]] = {w: [] for w in workers}

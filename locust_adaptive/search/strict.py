@@ -19,9 +19,9 @@ def strict_capacity(
 ) -> tuple[Capacity | None, str | None]:
     """The strict capacity, or None and why.
 
-    A stall of length S makes late what arrives in it until S - L before its end, and what queues behind it: by the fluid
-    queue, (S - L) mu / (mu - x) seconds of arrivals at load x. Added to the misses expected without stalls, the load at
-    which the budget is spent is the strict capacity.
+    A stall of length S makes late what arrives in it until S - L before its end, and what queues behind it: by the
+    fluid queue, (S - L) mu / (mu - x) seconds of arrivals at load x. Added to the misses expected without stalls, the
+    load at which the budget is spent is the strict capacity.
     """
     excised = [s for s in stalls if s.excised]
     if binding is None or not excised:

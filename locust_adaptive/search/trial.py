@@ -57,8 +57,9 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Excision:
-    """A stretch of a probe, in seconds from its start, that is left out of the counts, and why: `stall` (the target gave
-    nothing back) or `generator` (our own sending was late). `length` is how long the disturbance itself lasted."""
+    """A stretch of a probe, in seconds from its start, that is left out of the counts, and why: `stall` (the target
+    gave nothing back) or `generator` (our own sending was late). `length` is how long the disturbance itself
+    lasted."""
 
     start: float
     end: float
@@ -70,8 +71,8 @@ class Excision:
 class Measurement:
     """The merged slices of a probe.
 
-    `preamble` are flows of the load held just before, when nothing was drained in between: what they sent is still in the
-    server when this probe begins. `settle` slices at the start are not counted.
+    `preamble` are flows of the load held just before, when nothing was drained in between: what they sent is still in
+    the server when this probe begins. `settle` slices at the start are not counted.
     """
 
     bin_s: float
@@ -132,7 +133,8 @@ class Measurement:
         return self.flows[-1].open if self.flows else 0
 
     def busy_rate(self, level: float) -> tuple[float, int, float]:
-        """Completions per second and their number while more than `level` requests were open, and the share of that time."""
+        """Completions per second and their number while more than `level` requests were open, and the share of that
+        time."""
         timeline = Timeline.of(self.flows, self.bin_s)
         busy = timeline.open > level
         done = int(timeline.completions[busy].sum())

@@ -1,7 +1,7 @@
 """Is a measurement fit to be judged? The generator is measured as hard as the target (law 8).
 
-The rules are data: name, the value measured, its bound, what to do. A slice in which our own sending was late is left out;
-a probe that loses too many slices, or breaks a rule over those that remain, is INVALID.
+The rules are data: name, the value measured, its bound, what to do. A slice in which our own sending was late is left
+out; a probe that loses too many slices, or breaks a rule over those that remain, is INVALID.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def lag_quantile(flows: list[Flow], quantile: float) -> float:
 
 
 def late_slices(flows: list[Flow], limit: float) -> list[Excision]:
-    """The slices in which the generator itself stood still: every tenth request was late, or the loop for twice as long."""
+    """The slices in which the generator itself stood still: every tenth request was late, or the loop for twice as
+    long."""
     bound = lag_bound(limit)
     out = []
     for flow in flows:

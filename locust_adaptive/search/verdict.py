@@ -67,9 +67,9 @@ def _load(measurement: Measurement) -> float:
 def overloaded(measurement: Measurement, load: float, settings: Settings) -> bool:
     """Open loop: is the server plainly behind? Recognised from the backlog, in seconds, whatever the percentiles say.
 
-    By Little's law a load x whose latencies meet a limit L holds about x L requests open at most. More than twice that, three
-    standard deviations of such a count and five cannot be meeting it; nor can more than x L with answers lagging and most
-    of them late.
+    By Little's law a load x whose latencies meet a limit L holds about x L requests open at most. More than twice
+    that, three standard deviations of such a count and five cannot be meeting it; nor can more than x L with answers
+    lagging and most of them late.
     """
     flows = measurement.flows
     backlog = max(flows[-1].open, 0)

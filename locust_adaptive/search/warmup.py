@@ -1,7 +1,7 @@
 """Warm-up: when did the server become itself?
 
-Two uses of the same fact, that a cold server answers slower at a load that is light for a warm one: `steady` ends the gate
-once latency has stopped falling, `warmup_end` looks back over every light load of the search.
+Two uses of the same fact, that a cold server answers slower at a load that is light for a warm one: `steady` ends the
+gate once latency has stopped falling, `warmup_end` looks back over every light load of the search.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .trial import Measurement, Trial
 FALLING = 0.93
 """Latency counts as still falling while its last windows are below this share of those before."""
 SLOWER = 1.35
-"""A warm-up is reported when the server was slower than this in it, by its lower quartile of latency, for two windows at
-least."""
+"""A warm-up is reported when the server was slower than this in it, by its lower quartile of latency, for two windows
+at least."""
 
 FELL, FELL_NEAR_S = 1.2, 10.0
 """A warm-up shows in a probe, near its end, whose latency fell by this factor while its load was held."""
@@ -53,8 +53,8 @@ def steady(measurement: Measurement) -> bool:
 def warmup_end(trials: Sequence[Trial], light: float) -> float | None:
     """Seconds from the start of the search to the end of the warm-up; None when no slow start was seen.
 
-    Looks at the lower quartile of latency, which queueing hardly moves, over all loads up to `light` that did not fail. The
-    warm-up ends where it first comes down to the level of the second half of the search and stays there.
+    Looks at the lower quartile of latency, which queueing hardly moves, over all loads up to `light` that did not
+    fail. The warm-up ends where it first comes down to the level of the second half of the search and stays there.
     """
     series: list[tuple[float, float]] = []
     fell_until = 0.0

@@ -1,7 +1,7 @@
 """A whole search in virtual time: the real controller, meters and merger around a simulated server.
 
-Events reach the controller as they would from the shell: every half second each worker ships its slices, they are merged,
-and the commands take effect at once.
+Events reach the controller as they would from the shell: every half second each worker ships its slices, they are
+merged, and the commands take effect at once.
 """
 
 from __future__ import annotations

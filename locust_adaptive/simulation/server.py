@@ -1,7 +1,7 @@
 """A model server in virtual time: c workers, dynamic batching, log-normal work, and the ways real ones misbehave.
 
-A batch of n takes `base + per_request * n` seconds, times the mean of n log-normal works of mean 1. Randomness comes in as
-an argument.
+A batch of n takes `base + per_request * n` seconds, times the mean of n log-normal works of mean 1. Randomness comes
+in as an argument.
 """
 
 from __future__ import annotations
