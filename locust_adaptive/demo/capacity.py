@@ -81,7 +81,10 @@ def simulate(device: Device, arrivals: Floats, candidates: Counts) -> Floats:
         places = (row + head)[:, None] + window
         waiting = flat_arrivals[places]
         launch = device.launch_at(free_at, waiting[:, 0], waiting[:, -1])
-        size = np.minimum((waiting <= launch[:, None]).sum(axis=1), requests - head)
+        # Who comes at the very moment of a launch is too late for it, unless it is the one that fills the batch.
+        fills = (launch > free_at) & (launch == waiting[:, -1])
+        aboard = (waiting < launch[:, None]) | ((waiting == launch[:, None]) & fills[:, None])
+        size = np.minimum(aboard.sum(axis=1), requests - head)
         total = flat_cumulative[row + head + size] - flat_cumulative[row + head]
         free_at = launch + device.busy_s(total.astype(np.float64))
         # Places behind the batch are written too: the batches that follow write them again.

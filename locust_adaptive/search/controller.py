@@ -153,7 +153,8 @@ class Controller:
         if clean_s >= probe.max_s or (probe.until_steady and clean_s >= probe.min_s and steady(measurement)):
             return self._close(probing)
         if self._now - probing.since > 3 * (probe.settle_s + probe.max_s) + settings.limit + 20:
-            return self._close(probing, Verdict.INVALID, "too little clean time")
+            broken = fault(measurement, settings.limit)
+            return self._close(probing, Verdict.INVALID, str(broken) if broken else "too little clean time")
         return []
 
     def _watch_stall(self, probing: _Probing) -> list[Command] | None:

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from locust_adaptive.demo.accelerator import Accelerator, Batch, Device
@@ -61,6 +61,7 @@ def test_looking_more_often_or_late_changes_nothing(requests: list[tuple[float, 
     assert replay(requests, looks) == replay(requests)
 
 
+@example([[(0.0, 1), (0.005, 1)]])  # arrives at the moment of a launch
 @given(st.lists(REQUESTS, min_size=1, max_size=4))
 def test_the_simulation_is_the_same_machine(runs: list[list[tuple[float, int]]]) -> None:
     shortest = min(map(len, runs))
