@@ -116,9 +116,7 @@ class AdaptivePolicy:
             return None
         if tried and tried[-1].load >= settings.grid.maximum:
             return self._ceiling(past, stalls)
-        load = settings.grid.snap(DAMPING * past.best)
-        if load > DAMPING * past.best:
-            load = settings.grid.below(load)
+        load = self._cap(past)
         seconds = min(max(4.0, 4 * settings.limit, 40 / load), 20.0)
         return Probe(load, Purpose.LOCATE, self._settle(0.5), seconds, seconds)
 
