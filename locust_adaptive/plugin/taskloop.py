@@ -1,4 +1,5 @@
-"""The two hooks in Locust's task loop: a virtual user waits for an arrival before a task, and gives it back after.
+"""The hooks in Locust's task loop: a virtual user waits for an arrival before a task, and gives it back after; and a
+user that is stopped while it waits does not wake once more.
 
 All else in `TaskSet.run` stays Locust's: weights, nesting, sequences, interrupts, exceptions, stopping.
 """
@@ -6,12 +7,14 @@ All else in `TaskSet.run` stays Locust's: weights, nesting, sequences, interrupt
 import sys
 from typing import Any
 
-from locust.user.task import TaskSet
+from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING, TaskSet
+from locust.user.users import User
 
 from .virtualuser import virtual_user_of
 
 _execute_next_task = TaskSet.execute_next_task
 _wait = TaskSet.wait
+_stop = User.stop
 _RUN = TaskSet.run.__code__
 
 
@@ -25,6 +28,7 @@ def install() -> None:
     """Put the hooks in, for all TaskSets of the process; again does nothing."""
     TaskSet.execute_next_task = _hooked_execute_next_task
     TaskSet.wait = _hooked_wait
+    User.stop = _hooked_stop
 
 
 def has_started(user: Any) -> bool:
@@ -50,3 +54,13 @@ def _hooked_wait(self: Any) -> None:
         # Nothing took an arrival before this turn (picking the task failed): take one now, or the loop would spin.
         vu.await_arrival()
     vu.end_arrival()
+
+
+def _hooked_stop(self: Any, force: bool = False) -> bool:
+    """Locust kills a user that waits. Its wait may end before the kill comes, some ms later when many leave: then it
+    must end by itself, and not send a request that would be killed in flight and counted by nobody but the server."""
+    if not force and self._state == LOCUST_STATE_WAITING:
+        self._state = LOCUST_STATE_STOPPING
+        self._group.killone(self._greenlet)
+        return True
+    return bool(_stop(self, force))
