@@ -60,6 +60,10 @@ class Conductor:
         self.users = self._users_for(plan.settings.grid.minimum)
         """Locust users that there should be now."""
         self.finished = False
+        """Is the search over, and all of it written?"""
+        self.failure: str | None = None
+        """What went wrong here, if something did: the answer is none of the target's."""
+        self._ending = False
         self._side = side
         self._live_users = live_users
         self._record = record
@@ -70,6 +74,7 @@ class Conductor:
         self._greenlet: gevent.Greenlet | None = None
         self._hold_in_force: Hold | None = None
         side.on_slices = lambda worker, data: self._queue.put((worker, data))
+        side.on_refused = lambda worker, reason: self._queue.put((worker, reason))
 
     @property
     def now(self) -> float:
@@ -99,11 +104,18 @@ class Conductor:
 
     def stop(self, reason: str) -> None:
         """End now, from another greenlet, and write what is known. After the end it does nothing."""
-        if self.finished:
-            return
-        if self._greenlet is not None and self._greenlet is not gevent.getcurrent():
-            self._greenlet.kill(block=True)
-        self._step(Stopped(self.now, reason))
+        if self._greenlet is not None:
+            if self._ending:
+                self._greenlet.join()
+            else:
+                self._greenlet.kill(block=True)
+        if not self.finished:
+            self._stop(reason)
+
+    def fail(self, error: BaseException) -> None:
+        """End now because of a fault of our own."""
+        self.failure = f"internal error: {type(error).__name__}: {error}"
+        self.stop(self.failure)
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
@@ -114,11 +126,21 @@ class Conductor:
             while self._live_users() < len(self.workers) and clock() < deadline:
                 gevent.sleep(0.05)
             self._started = clock()
+            while not self._queue.empty():  # nothing but refusals, yet
+                self._wait()
             self._step(Started(0.0, len(self.workers)))
             while not self.finished:
                 self._wait()
-        except Exception:  # whatever it was, the load must end and what is known must be written
+        except Exception as e:  # whatever it was, the load must end and what is known must be written
             logger.exception("the search failed; please report it with the journal")
+            self.failure = f"internal error: {type(e).__name__}: {e}"
+            self._stop(self.failure)
+
+    def _stop(self, reason: str) -> None:
+        try:
+            self._step(Stopped(self.now, reason))
+        except Exception:  # what is broken may be the controller, or the disk
+            logger.exception("the search could not come to a conclusion")
             self._end()
 
     def _wait(self) -> None:
@@ -128,7 +150,12 @@ class Conductor:
             self._check_workers()
             self._step(TimePassed(self.now))
             return
-        self._take(worker, data)
+        if isinstance(data, str):
+            self.failure = data if len(self.workers) == 1 else f"worker {worker}: {data}"
+            logger.error("%s", self.failure)
+            self._stop(self.failure)
+        else:
+            self._take(worker, data)
 
     def _take(self, worker: str, data: Mapping[str, Any]) -> None:
         shipment = Shipment.from_plain(data)
@@ -149,16 +176,22 @@ class Conductor:
             logger.warning("workers changed: %d before, %d now; the probe is void", len(self.workers), len(workers))
             self.workers = workers
             self.prepare()
+            held = self._hold_in_force
             self._step(WorkersChanged(self.now, len(workers)))
-            if self._hold_in_force is not None:
-                self._hold(self._hold_in_force)
+            if held is not None and held is self._hold_in_force and not self.finished:
+                # Nothing else was asked for (a drain goes on): the same again, by those who are there now.
+                self._mergers.pop(held.probe, None)
+                self._hold(held)
 
     def _step(self, event: Event) -> None:
-        if self.finished:
+        if self._ending:
             return
         event = as_travelled(event)
-        commands = self.controller.step(event)
-        self._record(event, commands)
+        commands: list[Command] = []
+        try:
+            commands = self.controller.step(event)
+        finally:  # an event that breaks the controller is what the report of the fault needs
+            self._record(event, commands)
         for command in commands:
             match command:
                 case Hold():
@@ -187,9 +220,12 @@ class Conductor:
         return max(math.ceil(load / self.plan.unit), len(self.workers))
 
     def _end(self) -> None:
-        if self.finished:
+        if self._ending:
             return
-        self.finished = True
-        for worker in self.workers:
-            self._side.send(END, {}, worker)
-        self._finish()
+        self._ending = True
+        try:
+            for worker in self.workers:
+                self._side.send(END, {}, worker)
+            self._finish()
+        finally:
+            self.finished = True

@@ -4,6 +4,7 @@
                        adaptive_hold    probe number and this worker's absolute share of the load
                        adaptive_end     load away, abort what is open
     worker -> master   adaptive_slices  a Shipment
+                       adaptive_refused why this worker cannot take part
 
 Handlers run in Locust's message pump: they only take note, or set what is cheap to set.
 """
@@ -15,17 +16,21 @@ from typing import Any
 
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
-SETUP, HOLD, END, SLICES = "adaptive_setup", "adaptive_hold", "adaptive_end", "adaptive_slices"
+SETUP, HOLD, END = "adaptive_setup", "adaptive_hold", "adaptive_end"
+SLICES, REFUSED = "adaptive_slices", "adaptive_refused"
 LOCAL = "local"
 
 
 class MasterSide:
-    """The master's end. `on_slices(worker, plain shipment)` is called in the message pump."""
+    """The master's end. `on_slices(worker, plain shipment)` and `on_refused(worker, reason)` are called in the message
+    pump."""
 
     def __init__(self, runner: Any) -> None:
         self._runner = runner
         self.on_slices: Callable[[str, Mapping[str, Any]], None] = lambda worker, data: None
+        self.on_refused: Callable[[str, str], None] = lambda worker, reason: None
         runner.register_message(SLICES, lambda environment, msg, **_: self.on_slices(msg.node_id, msg.data))
+        runner.register_message(REFUSED, lambda environment, msg, **_: self.on_refused(msg.node_id, msg.data))
 
     def workers(self) -> list[str]:
         """Workers that can make load now, by name."""
@@ -59,6 +64,9 @@ class WorkerSide:
 
     def ship(self, plain: Mapping[str, Any]) -> None:
         self._runner.send_message(SLICES, dict(plain))
+
+    def refuse(self, reason: str) -> None:
+        self._runner.send_message(REFUSED, reason)
 
 
 def makes_load(runner: Any) -> bool:

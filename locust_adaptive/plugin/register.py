@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]  # comes with Locust
 from locust import events
 
-from . import options, session
+from . import options, replayuser, session
 from .exchange import leads, makes_load
 from .shape import AdaptiveShape
 
@@ -34,39 +36,61 @@ def _add_arguments(parser: Any, **_: Any) -> None:
 
 def on_init(environment: Any, runner: Any, **_: Any) -> None:
     """An environment is there. A configuration that cannot work ends a headless run here, before any load."""
-    shape = environment.shape_class
     if makes_load(runner):
         session.agent_of(environment)
-    if not leads(runner) or not isinstance(shape, AdaptiveShape):
+    try:
+        _check(environment, runner)
+    except options.ConfigError as e:
+        sys.stderr.write(f"locust-adaptive: {e}\n")
+        if leads(runner) and environment.parsed_options.processes:
+            _end_forks()
+        sys.exit(2)
+    if leads(runner) and isinstance(environment.shape_class, AdaptiveShape):
+        # Locust sets num_users to 1 later when it was not given.
+        session.adaptive_of(environment).max_users = getattr(environment.parsed_options, "num_users", None)
+        environment.events.test_stop.add_listener(lambda **_: _on_test_stop(environment))
+
+
+def _check(environment: Any, runner: Any) -> None:
+    """Raise ConfigError for what cannot work, where nobody is there to correct it."""
+    shape, parsed = environment.shape_class, environment.parsed_options
+    if not isinstance(shape, AdaptiveShape) or parsed is None:
         return
-    state = session.adaptive_of(environment)
-    parsed = environment.parsed_options
-    # Locust sets this to 1 later when it was not given.
-    state.max_users = getattr(parsed, "num_users", None)
-    environment.events.test_stop.add_listener(lambda **_: _on_test_stop(environment))
-    if parsed is not None and (parsed.headless or parsed.autostart):
-        try:
-            options.resolve(shape, parsed, environment.user_classes, state.max_users)
-        except options.ConfigError as e:
-            sys.stderr.write(f"locust-adaptive: {e}\n")
-            sys.exit(2)
+    if leads(runner) and (parsed.headless or parsed.autostart):
+        session.check_out(options.resolve(shape, parsed, environment.user_classes, parsed.num_users))
+        if makes_load(runner) or parsed.processes:
+            replayuser.prepare(environment.user_classes)
+    elif not leads(runner) and not parsed.processes:  # forks of one master, who has looked
+        replayuser.prepare(environment.user_classes)
+
+
+def _end_forks() -> None:
+    """End the workers that --processes forked: Locust forgets those that have not connected, for five minutes."""
+    here = psutil.Process()
+    for child in here.children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # ended by itself
+            if child.cmdline() == here.cmdline():
+                child.terminate()
 
 
 def _on_test_stop(environment: Any) -> None:
     current = session.of(environment)
-    if current is not None:
-        current.stop("stopped")
-        parsed = environment.parsed_options
-        if current.block is not None and not (parsed is not None and parsed.headless):
-            logger.info("%s", "\n" + current.block)
-        _latest.append(current)
+    if current is None or current.closed:
+        return
+    current.close()
+    if current.block is None:
+        return
+    if session.headless(environment):
+        _last_words.append(current.block)
+    else:
+        logger.info("%s", "\n" + current.block)
 
 
-_latest: list[session.Session] = []
+_last_words: list[str] = []
 
 
 def _on_quit(**_: Any) -> None:
     """Last of all, below Locust's own summary: the verdict."""
-    if _latest and _latest[-1].block is not None and _latest[-1].environment.parsed_options.headless:
-        sys.stdout.write("\n" + _latest[-1].block + "\n")
+    while _last_words:
+        sys.stdout.write("\n" + _last_words.pop() + "\n")
         sys.stdout.flush()

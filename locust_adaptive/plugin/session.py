@@ -9,13 +9,14 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import locust
 
 from .. import __version__
 from ..report.block import block
-from ..report.exitcode import exit_code, gates
+from ..report.exitcode import USAGE, exit_code, gates
 from ..report.fold import Fold
 from ..report.journal import Header, JournalWriter
 from ..report.result import result, write
@@ -26,6 +27,7 @@ from .conductor import Conductor
 from .exchange import MasterSide, makes_load
 from .inflight import instruments
 from .options import ConfigError, Plan, resolve
+from .signals import SignalWatch
 from .worker import Agent
 
 logger = logging.getLogger("locust_adaptive")
@@ -47,6 +49,10 @@ class Session:
         self.folder = _new_folder(self.plan)
         self.block: str | None = None
         """The verdict for people, once there is one."""
+        self.closed = False
+        """Has Locust's test ended? The next one is another search."""
+        self._signal: int | None = None
+        self._watch = SignalWatch(self._on_signal)
         settings = self.plan.settings
         policy = AdaptivePolicy(settings)
         header = Header.of(
@@ -79,11 +85,28 @@ class Session:
 
     def begin(self) -> None:
         """Tell the workers, and start."""
+        # What the process exits with unless the search ends properly.
+        self.environment.process_exit_code = USAGE
+        instruments.untracked.clear()
         self.conductor.prepare()
         self.conductor.start()
+        if headless(self.environment):
+            self._watch.arm()
 
-    def stop(self, reason: str) -> None:
-        self.conductor.stop(reason)
+    def close(self) -> None:
+        """Locust's test ends: so does the search, if it has not."""
+        self.closed = True
+        self.conductor.stop("stopped")
+        self._watch.disarm()
+
+    def fail(self, error: BaseException) -> None:
+        """End the search because of a fault of our own."""
+        self.conductor.fail(error)
+
+    def _on_signal(self, number: int) -> None:
+        if not self.over:
+            self._signal = number
+            self.conductor.stop(f"stopped by {Signals(number).name}")
 
     def _record(self, event: Event, commands: list[Command]) -> None:
         self._journal.write(event, commands)
@@ -98,9 +121,9 @@ class Session:
         self._file.close()
         outcome = result(self._facts)
         found = gates(outcome, self.plan.min_capacity)
-        code = exit_code(outcome, found)
-        self.environment.process_exit_code = code
+        code = USAGE if self.conductor.failure else exit_code(outcome, found, self._signal)
         write(outcome, self.folder / CAPACITY)
+        self.environment.process_exit_code = code
         self.block = block(outcome, found, code, f"{self.folder}/", (CAPACITY, JOURNAL))
 
 
@@ -116,6 +139,17 @@ def _surroundings(environment: Any) -> Mapping[str, Any]:
     }
 
 
+def headless(environment: Any) -> bool:
+    """Does the process end with the test?"""
+    return environment.parsed_options is not None and bool(environment.parsed_options.headless)
+
+
+def check_out(plan: Plan) -> None:
+    """Raise ConfigError if the folder asked for cannot be a new one."""
+    if plan.out and Path(plan.out).exists():
+        raise ConfigError(f"--adaptive-out {plan.out} exists; results are never overwritten, name another folder")
+
+
 def _new_folder(plan: Plan) -> Path:
     """The folder of a run, made now; one that exists is never written into."""
     folder = Path(plan.out) if plan.out else Path("adaptive-results") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
@@ -125,10 +159,7 @@ def _new_folder(plan: Plan) -> Path:
             folder.mkdir(parents=True)
             return folder
         except FileExistsError:
-            if plan.out:
-                raise ConfigError(
-                    f"--adaptive-out {folder} exists; results are never overwritten, name another folder"
-                ) from None
+            check_out(plan)
             attempt += 1
             folder = stem.with_name(f"{stem.name}-{attempt}")
         except OSError as e:
@@ -172,6 +203,9 @@ def of(environment: Any) -> Session | None:
 def begin(environment: Any, shape: Any) -> Session:
     """Start a search."""
     state = adaptive_of(environment)
+    state.session = None
+    if not state.side.workers():
+        raise ConfigError("no worker has connected to this master; start `locust --worker` first")
     state.session = Session(environment, state.side, shape, state.max_users)
     state.session.begin()
     return state.session

@@ -20,8 +20,8 @@ PATIENCE_TICKS = 3
 class AdaptiveShape(LoadTestShape):
     """Searches for the highest load that meets `slo`.
 
-    Every option is also a class attribute, e.g. `slo = "p99<250ms & errors<1%"` or `adaptive_max = 500`. One given on the
-    command line, in the environment or in the web form stands over it.
+    Every option is also a class attribute, e.g. `slo = "p99<250ms & errors<1%"` or `adaptive_max = 500`. One given on
+    the command line, in the environment or in the web form stands over it.
     """
 
     abstract = True
@@ -35,7 +35,6 @@ class AdaptiveShape(LoadTestShape):
 
     def __init__(self) -> None:
         super().__init__()
-        self._session: session.Session | None = None
         self._waited = 0
         self._nudge = 0.0
 
@@ -45,22 +44,29 @@ class AdaptiveShape(LoadTestShape):
             return self._tick()
         except ConfigError as e:
             logger.error("%s", e)
-        except Exception:  # an exception here would leave the load running for ever (Locust, web UI)
-            logger.exception("the adaptive search cannot go on")
-        if self.runner is not None:
             self.runner.environment.process_exit_code = 2
-        self._session = None
+        except Exception as e:  # an exception here would leave the load running for ever (Locust, web UI)
+            logger.exception("the adaptive search cannot go on")
+            self._fail(e)
         return None
+
+    def _fail(self, error: Exception) -> None:
+        if self.runner is None:
+            return
+        self.runner.environment.process_exit_code = 2
+        try:
+            if (current := session.of(self.runner.environment)) is not None and not current.over:
+                current.fail(error)
+        except Exception:  # what is broken may be the session itself
+            logger.exception("the search could not be ended properly")
 
     def _tick(self) -> tuple[int, float] | None:
         runner = self.runner
         current = session.of(runner.environment)
-        if current is None or current.over:
-            if self._session is not None and self._session is current:
-                self._session = None
-                return None
+        if current is None or current.closed:
             current = session.begin(runner.environment, self)
-        self._session = current
+        if current.over:
+            return None
         users = current.users
         if runner.user_count == users:
             self._waited = 0

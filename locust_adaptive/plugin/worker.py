@@ -13,7 +13,7 @@ from ..replay.arrivals import Poisson
 from ..replay.sharding import ShardMap
 from ..search.meter import Meter
 from ..search.slo import Slo
-from . import playlist
+from . import playlist, replayuser
 from .exchange import WorkerSide
 from .guards import Collector, CpuMeter, HubLag, clock, protect
 from .inflight import install, instruments
@@ -43,6 +43,13 @@ class Agent:
 
     def setup(self, data: Mapping[str, Any]) -> None:
         """A search begins, or goes on with other workers: make no load until told, and count by this SLO."""
+        instruments.meter = self._meter = None
+        try:
+            self._set_up(data)
+        except ValueError as e:  # a trace that is not here, or has nothing for this worker to play
+            self._side.refuse(str(e))
+
+    def _set_up(self, data: Mapping[str, Any]) -> None:
         self._open_loop = data["loop"] == "open"
         scheduler = scheduler_of(self._environment)
         if self._open_loop:
@@ -52,6 +59,7 @@ class Agent:
             scheduler.set_rate(0.0)
         shard = ShardMap.from_dict(data["shards"]).shard(self._side.name)
         playlist.configure(data["seed"], shard)
+        replayuser.prepare(self._environment.user_classes)
         self._meter = Meter(Slo.parse(data["slo"]), data["bin_s"], clock(), data["patience"])
         self._arrivals = scheduler.arrivals
         instruments.meter = self._meter

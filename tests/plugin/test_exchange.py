@@ -1,0 +1,90 @@
+"""Messages between master and workers: who gets them, and that they survive the wire."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from locust.env import Environment
+from locust.rpc.protocol import Message
+from locust.user import User
+
+from locust_adaptive.plugin.exchange import END, HOLD, LOCAL, SETUP, MasterSide, WorkerSide, leads, makes_load
+from locust_adaptive.replay.sharding import ShardMap
+from locust_adaptive.search.slices import Cohort, Flow, NameCounts, Shipment
+
+
+class Told:
+    """An agent that only remembers."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any]] = []
+
+    def setup(self, data: Any) -> None:
+        self.calls.append((SETUP, data))
+
+    def hold(self, data: Any) -> None:
+        self.calls.append((HOLD, data))
+
+    def end(self) -> None:
+        self.calls.append((END, None))
+
+
+def local() -> tuple[MasterSide, WorkerSide, Told]:
+    runner = Environment(user_classes=[User]).create_local_runner()
+    agent = Told()
+    return MasterSide(runner), WorkerSide(runner, agent), agent
+
+
+def test_locally_master_and_worker_are_one_process() -> None:
+    master, worker, agent = local()
+    heard: list[Any] = []
+    master.on_slices = lambda name, data: heard.append((name, data))
+    master.on_refused = lambda name, reason: heard.append((name, reason))
+    assert master.workers() == [worker.name] == [LOCAL]
+    for kind, data in ((SETUP, {"slo": "p99<1s"}), (HOLD, {"probe": 1, "share": 2.0}), (END, {})):
+        master.send(kind, data, LOCAL)
+    worker.ship({"probe": 1})
+    worker.refuse("no trace")
+    assert agent.calls == [(SETUP, {"slo": "p99<1s"}), (HOLD, {"probe": 1, "share": 2.0}), (END, None)]
+    assert heard == [(LOCAL, {"probe": 1}), (LOCAL, "no trace")]
+
+
+def test_the_master_knows_only_workers_that_can_make_load() -> None:
+    class Fake(SimpleNamespace):
+        def register_message(self, *_: Any) -> None:
+            pass
+
+    from locust_adaptive.plugin import exchange
+
+    master = exchange.MasterSide(Fake())
+    node = lambda name: SimpleNamespace(id=name)  # noqa: E731
+    clients = SimpleNamespace(ready=[node("c")], spawning=[node("a")], running=[node("b")], missing=[node("gone")])
+    master._runner = object.__new__(exchange.MasterRunner)
+    master._runner.clients = clients
+    assert master.workers() == ["a", "b", "c"]
+
+
+def test_a_runner_leads_or_makes_load_or_both() -> None:
+    environment = Environment(user_classes=[User])
+    runner = environment.create_local_runner()
+    assert leads(runner)
+    assert makes_load(runner)
+    assert not leads(None)
+    assert not makes_load(None)
+
+
+def travelled(data: Any) -> Any:
+    """What the other side gets, by Locust's own wire format."""
+    return Message.unserialize(Message("kind", data, "worker").serialize()).data
+
+
+def test_every_message_survives_the_wire() -> None:
+    flow = Flow(3, arrivals={1: 2, 7: 1}, completions={4: 3}, open=1, lag={100: 3}, cpu=0.25, users=7, tasks=3)
+    cohort = Cohort(2, [[1] * 8 + [2], [3, 0]], {"/a": NameCounts(3, 1, {"http 503": 1}, {450: 2})})
+    shipment = Shipment(4, (flow,), (cohort,), final=True)
+    assert Shipment.from_plain(travelled(shipment.to_plain())) == shipment
+    shards = ShardMap(["a", "b"])
+    assert ShardMap.from_dict(travelled(shards.to_dict())) == shards
+    hold = {"probe": 3, "share": 33.3}
+    assert travelled(hold) == hold
