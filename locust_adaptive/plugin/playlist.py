@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from ..replay.store import Trace
 
 _seed = 1
 _shard: Shard | None = None
-_probe = itertools.count()
+_probe = 0
 _playlists: dict[Path, Playlist] = {}
 
 
@@ -23,8 +22,9 @@ class Playlist:
     def __init__(self, path: Path) -> None:
         self.trace = Trace.open(path)
         self.wraps = 0
+        """How often, at most, a probe came to the end of the population and began again."""
         self._population = Population(self.trace.index(), _seed, _shard)
-        self._plays: Iterator[Play] = self._population.plays(next(_probe))
+        self._plays: Iterator[Play] = self._population.plays(_probe)
 
     def begin(self, probe: int) -> None:
         """The next plays are those of `probe`."""
@@ -37,9 +37,9 @@ class Playlist:
         return self.trace.record(play.row), play
 
     def reshard(self) -> None:
-        """Play another part of the trace, after the workers changed."""
+        """Play another part of the trace, after the workers changed. ValueError when no session is for this process."""
         self._population = Population(self.trace.index(), _seed, _shard)
-        self._plays = self._population.plays(next(_probe))
+        self._plays = self._population.plays(_probe)
 
 
 def playlist_of(path: Path) -> Playlist:
@@ -59,5 +59,7 @@ def configure(seed: int, shard: Shard | None) -> None:
 
 def begin(probe: int) -> None:
     """A probe begins."""
+    global _probe
+    _probe = probe
     for playlist in _playlists.values():
         playlist.begin(probe)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from locust import FastHttpUser, task
 
-from ..replay.record import Record
+from ..replay.record import Record, TraceError
 from .openloop import OpenLoop
-from .playlist import playlist_of
+from .options import ConfigError
+from .playlist import Playlist, playlist_of
 
 
 class ReplayUser(OpenLoop, FastHttpUser):
@@ -20,8 +21,9 @@ class ReplayUser(OpenLoop, FastHttpUser):
 
     Each arrival sends one recorded request; which one is drawn by the worker's playlist (every probe plays the same
     population of sessions, in a seeded order). `load = "closed"` makes ordinary users of it, each sending one after the
-    other. `headers` are added to every request; a value `env:NAME` is read from the environment, for credentials that a
-    trace does not hold. `on_request(record, lap)` may change what is sent, e.g. make repeats unique.
+    other. `headers` stand over the recorded ones; a value `env:NAME` is read from the environment, for credentials that
+    a trace does not hold. `on_request(record, lap)` may change what is sent, e.g. make repeats unique. Redirects are
+    not followed and cookies not kept: what was recorded is what is sent.
     """
 
     abstract = True
@@ -31,19 +33,27 @@ class ReplayUser(OpenLoop, FastHttpUser):
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self._playlist = playlist_of(self.trace_path())
-        self._extra = {name: _from_environment(name, value) for name, value in self.headers.items()}
+        self._playlist, self._extra = self.prepare()
+
+    @classmethod
+    def prepare(cls) -> tuple[Playlist, dict[str, str]]:
+        """Open the trace, once a process, and look up the headers. Raises ConfigError with what to do."""
+        try:
+            playlist = playlist_of(cls.trace_path())
+        except TraceError as e:
+            raise ConfigError(f"{cls.__name__}: {e}") from None
+        return playlist, {name: cls._value(name, value) for name, value in cls.headers.items()}
 
     @classmethod
     def trace_path(cls) -> Path:
-        """The trace file: as given, or beside the locustfile. Raises FileNotFoundError with what to do."""
+        """The trace file: as given, or beside the locustfile. Raises ConfigError with what to do."""
         if not cls.trace:
-            raise FileNotFoundError(f"{cls.__name__} names no trace: set trace = 'day.trace' in the class")
+            raise ConfigError(f"{cls.__name__} names no trace: set trace = 'day.trace' in the class")
         beside = Path(getattr(sys.modules.get(cls.__module__), "__file__", None) or ".").parent / cls.trace
         for path in (Path(cls.trace), beside):
             if path.is_file():
                 return path.resolve()
-        raise FileNotFoundError(
+        raise ConfigError(
             f"{cls.__name__}: there is no trace {cls.trace!r} here nor beside the locustfile; "
             "make one with `locust-adaptive trace import`"
         )
@@ -56,12 +66,14 @@ class ReplayUser(OpenLoop, FastHttpUser):
     def replay(self) -> None:
         record, play = self._playlist.next()
         record = self.on_request(record, play.lap)
+        self.client.cookiejar.clear()
         with self.client.request(
             record.method,
             record.path,
             name=record.name,
             data=record.body or None,
-            headers={**dict(record.headers), **self._extra},
+            headers=_merged(record.headers, self._extra),
+            allow_redirects=False,
             catch_response=True,
         ) as response:
             if record.expect is not None and response.status_code == record.expect:
@@ -69,11 +81,36 @@ class ReplayUser(OpenLoop, FastHttpUser):
             elif record.expect is not None and response.status_code:
                 response.failure(f"http {response.status_code}, {record.expect} was recorded")
 
+    @classmethod
+    def _value(cls, name: str, value: str) -> str:
+        if not value.startswith("env:"):
+            return value
+        variable = value.removeprefix("env:")
+        if variable not in os.environ:
+            raise ConfigError(
+                f"{cls.__name__}: the header {name} is to come from the environment variable {variable}, which is not "
+                "set"
+            )
+        return os.environ[variable]
 
-def _from_environment(name: str, value: str) -> str:
-    if not value.startswith("env:"):
-        return value
-    variable = value.removeprefix("env:")
-    if variable not in os.environ:
-        raise RuntimeError(f"the header {name} is to come from the environment variable {variable}, which is not set")
-    return os.environ[variable]
+
+def _merged(recorded: Iterable[tuple[str, str]], extra: Mapping[str, str]) -> dict[str, str]:
+    """The headers to send: a name comes once, several values joined as RFC 9110, 5.3 says."""
+    overridden = {name.lower() for name in extra}
+    merged: dict[str, str] = {}
+    spelled: dict[str, str] = {}
+    for name, value in recorded:
+        if name.lower() not in overridden:
+            name = spelled.setdefault(name.lower(), name)
+            merged[name] = f"{merged[name]}, {value}" if name in merged else value
+    merged.update(extra)
+    if "accept-encoding" not in spelled and "accept-encoding" not in overridden:
+        merged["Accept-Encoding"] = "identity"  # the client would ask for compression, which was not recorded
+    return merged
+
+
+def prepare(user_classes: Iterable[Any]) -> None:
+    """Prepare all replaying users among these classes. Raises ConfigError."""
+    for user_class in user_classes:
+        if issubclass(user_class, ReplayUser):
+            user_class.prepare()
