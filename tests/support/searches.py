@@ -123,7 +123,15 @@ def search(
 ) -> Search:
     """Run a headless search to its end. `workers`: as many separate worker processes and a master."""
     results = folder / "results"
-    arguments = ["--headless", "--json-file", str(folder / "stats"), "--adaptive-out", str(results), *arguments]
+    arguments = [
+        "--headless",
+        "--only-summary",
+        "--json-file",
+        str(folder / "stats"),
+        "--adaptive-out",
+        str(results),
+        *arguments,
+    ]
     port = str(free_port())
     if workers or "--processes" in arguments:
         arguments += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
