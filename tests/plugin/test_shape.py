@@ -98,7 +98,8 @@ def test_a_search_runs_to_its_end(rig: Rig, backend: Backend) -> None:
 @in_both_loops
 def test_stopped_in_the_middle_it_says_what_it_knows(rig: Rig) -> None:
     rig.start(Script([(5, 0.5), (6, 60)]))
-    wait_until(lambda: rig.out.exists() and rig.session.conductor.controller.trials, "the first trial", 15)
+    rig.begins()
+    wait_until(lambda: rig.session.conductor.controller.trials, "the first trial", 15)
     rig.runner.stop()
     found = capacity(rig)
     assert (found["verdict"], found["reason"]) == ("aborted", "stopped")
@@ -110,7 +111,7 @@ def test_stopped_in_the_middle_it_says_what_it_knows(rig: Rig) -> None:
 
 def test_stopped_before_the_first_user_is_there(rig: Rig) -> None:
     rig.start(hold())
-    wait_until(lambda: (rig.out / "journal.jsonl").exists(), "the session")
+    rig.begins()
     rig.runner.stop()
     assert capacity(rig)["verdict"] == "aborted"
 
@@ -122,7 +123,7 @@ def test_another_search_starts_clean(rig: Rig, backend: Backend) -> None:
     rig.runner.stop()
     first, received = rig.session, backend.received
     rig.start(Script([(5, 0.5)]))
-    wait_until(lambda: rig.session is not first, "another session", 15)
+    rig.begins()
     rig.ends()
     assert capacity(rig)["verdict"] == "resolved"
     assert rig.environment.process_exit_code == 0
@@ -136,7 +137,7 @@ def test_another_search_starts_clean(rig: Rig, backend: Backend) -> None:
 def test_a_search_after_one_that_ended_by_itself(rig: Rig) -> None:
     for _ in range(2):
         rig.start(Script([(5, 0.5)]))
-        wait_until(lambda: rig.out.exists(), "its folder", 5)
+        rig.begins()
         rig.ends()
         assert capacity(rig)["verdict"] == "resolved"
 
@@ -160,7 +161,7 @@ def test_an_error_after_that_a_search_works(rig: Rig) -> None:
     rig.ends()
     assert rig.environment.process_exit_code == 2
     rig.start(Script([(5, 0.5)]))
-    wait_until(lambda: rig.out.exists(), "its folder", 5)
+    rig.begins()
     rig.ends()
     assert rig.environment.process_exit_code == 0
 
@@ -263,7 +264,7 @@ def test_users_that_finish_late_are_made_up_for(tmp_path, backend: Backend) -> N
             self.client.get("/sleep/2")
 
     with Rig(tmp_path, backend.url, Slow) as rig:
-        rig.start(Script([(20, 1.0), (1, 60.0)]))
+        rig.start(hold(20.0))
         wait_until(lambda: rig.runner.user_count == 20, "20 users", 15)
         conductor = rig.session.conductor
         conductor.users = 1

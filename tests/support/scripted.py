@@ -91,6 +91,15 @@ class Rig:
         assert current is not None
         return current
 
+    def begins(self, timeout: float = 15.0) -> None:
+        """Wait until the search that was started is there."""
+
+        def there() -> bool:
+            current = session.of(self.environment)
+            return current is not None and current.folder == self.out
+
+        wait_until(there, "the search", timeout)
+
     def ends(self, timeout: float = 30.0) -> None:
         """Wait until Locust has stopped the test."""
         wait_until(lambda: self.runner.state == "stopped", "the end of the test", timeout)
