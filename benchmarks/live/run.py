@@ -35,6 +35,8 @@ NONE = Trouble()
 COLD = Trouble(cold_s=COLD_S, cold_factor=COLD_FACTOR)
 PAUSES = Trouble(pause_s=PAUSE_S, period_s=PERIOD_S)
 TIME_LIMIT_S = 420.0
+LOG = HERE / "last-run.jsonl"
+"""Each search as it ends, so that a run that is cut off loses nothing."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ def run(case: Case, seed: int) -> dict[str, Any]:
     print(
         f"{case.name:20} seed {seed}: {shown}, truth {truth_value:g}{error}, {outcome['elapsed_s']:.0f} s", flush=True
     )
+    with LOG.open("a") as log:
+        log.write(json.dumps(figures) + "\n")
     return figures
 
 
@@ -197,6 +201,7 @@ def main() -> int:
     figures: list[dict[str, Any]] = json.loads(stored.read_text()) if stored.exists() else []
     if not options.only_report:
         chosen = [c for c in CASES if not options.cases or any(c.name.startswith(o) for o in options.cases)]
+        LOG.unlink(missing_ok=True)
         # The names in turn, so that a busy moment of the machine is shared by all cases.
         todo = [(case, seed) for seed in range(1, options.runs + 1) for case in chosen]
         with ThreadPoolExecutor(options.jobs) as pool:

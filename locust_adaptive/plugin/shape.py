@@ -28,6 +28,9 @@ class AdaptiveShape(LoadTestShape):
 
     slo: str = ""
 
+    use_common_options = True
+    """Locust's -u and -t are read here: as a ceiling, and as the time that the search may take."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not cls.__dict__.get("abstract", False):

@@ -28,7 +28,8 @@ from .warmup import warmup_end
 
 MIN_DWELLS, MAX_DWELLS = 6, 60
 CANARY_EVERY_S = 90.0
-INVALID_LIMIT = 3
+INVALID_LIMIT, COOL_DOWN_S = 3, 4.0
+"""So many invalid probes in a row end the search; each repeat waits so much longer before it counts."""
 DITHER = (0.0, -0.5, 0.0, 0.5)
 """Loads to try, in standard deviations from the median, in turn."""
 
@@ -213,7 +214,8 @@ class AdaptivePolicy:
             streak += 1
         if streak >= INVALID_LIMIT:
             return self.give_up(trials, list(stalls), "unresolved", "measurement_invalid")
-        return replace(last.probe, repeats=last.number)
+        # Whatever disturbed us may pass.
+        return replace(last.probe, repeats=last.number, settle_s=last.probe.settle_s + COOL_DOWN_S)
 
     def _conclude(self, past: Past, stalls: Sequence[Stall], verdict: str, reason: str) -> Conclusion:
         settings = self._settings
