@@ -21,7 +21,7 @@ SLOWER = 1.35
 """A warm-up is reported when the server was slower than this in it, by its lower quartile of latency, for two windows
 at least."""
 
-FELL, FELL_NEAR_S = 1.2, 10.0
+FELL, FELL_NEAR_S = 1.12, 10.0
 """A warm-up shows in a probe, near its end, whose latency fell by this factor while its load was held."""
 
 
