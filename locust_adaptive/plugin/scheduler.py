@@ -21,6 +21,7 @@ from locust.exception import StopTest
 from locust.runners import locust_exception_handler
 
 from ..replay.arrivals import Arrivals, Pacer, Poisson
+from ..search.meter import ARRIVAL
 from . import inflight
 from .guards import clock
 from .inflight import instruments
@@ -29,8 +30,6 @@ from .timers import make_timer
 
 logger = logging.getLogger(__name__)
 
-ARRIVAL = "(arrival)"
-"""The name of an arrival's record until its first request gives it one."""
 BATCH = 64
 """Arrivals handed over in one callback; then the loop gets its turn, so that one delay does not make a longer one."""
 

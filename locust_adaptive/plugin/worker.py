@@ -37,7 +37,6 @@ class Agent:
         self._shipper: gevent.Greenlet | None = None
         self._meter: Meter | None = None
         self._open_loop = False
-        self._arrivals = 0
         protect()
         install(environment)
 
@@ -61,7 +60,6 @@ class Agent:
         playlist.configure(data["seed"], shard)
         replayuser.prepare(self._environment.user_classes)
         self._meter = Meter(Slo.parse(data["slo"]), data["bin_s"], clock(), data["patience"])
-        self._arrivals = scheduler.arrivals
         instruments.meter = self._meter
         self._lag.start()
         self._collector.freeze()
@@ -105,8 +103,7 @@ class Agent:
             if now < meter.next_collect():
                 continue
             scheduler = scheduler_of(self._environment)
-            made, self._arrivals = scheduler.arrivals - self._arrivals, scheduler.arrivals
             users = sum(scheduler.tokens.values()) if self._open_loop else self._side.users
-            meter.health(self._cpu.read(), self._lag.read(), users, made if self._open_loop else 0)
+            meter.health(self._cpu.read(), self._lag.read(), users)
             for shipment in meter.collect(now):
                 self._side.ship(shipment.to_plain())

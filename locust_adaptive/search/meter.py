@@ -17,6 +17,8 @@ from .slo import Objective, Slo
 MAX_NAMES = 100
 OTHER = "other"
 DROPPED = "(dropped)"
+ARRIVAL = "(arrival)"
+"""The name of an open-loop arrival's record until its first request gives it one."""
 LATER_S = 1.0
 """How late is late: this is found out for at most so long past the limit, and for at most another limit."""
 
@@ -117,13 +119,15 @@ class Meter:
         if not counted or probe is None:
             request = self._set_up[order] = Request(None, 0, due, now, name, order)
             return request
+        flow = self._flow
+        flow.intended += 1
+        if name == ARRIVAL:
+            flow.tasks += 1
         slice_ = int((due - probe.start) // SLICE_S)
         if slice_ < probe.shipped:
             probe = None  # sent too late to be judged: what was due then is settled, or of a probe that has ended
         else:
             name = self._counts(probe, slice_, name)
-        flow = self._flow
-        flow.intended += 1
         lag = index_of(now - due)
         flow.lag[lag] = flow.lag.get(lag, 0) + 1
         b = int((now - self._flow_start) / self._bin_s)
@@ -183,6 +187,7 @@ class Meter:
         if now >= self._slice_end:
             self._roll(now)
         self._flow.intended += 1
+        self._flow.tasks += 1
         self._flow.dropped += 1
         probe = self._probe
         if probe is None:
@@ -204,13 +209,12 @@ class Meter:
 
     # -- giving out --------------------------------------------------------------------------------------------------
 
-    def health(self, cpu: float, hub_lag: float, users: int, tasks: int = 0) -> None:
+    def health(self, cpu: float, hub_lag: float, users: int) -> None:
         """The generator's state in the slice that has just ended, to be given before `collect`: share of a core,
         longest loop delay (s), live users, and open-loop arrivals made since the last report."""
         ended = self._flows or [self._flow]
         for flow in ended:
             flow.cpu, flow.hub_lag, flow.users = cpu, hub_lag, users
-        ended[-1].tasks = tasks
         self._flow.users = users
 
     def next_collect(self) -> float:

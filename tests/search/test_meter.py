@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from locust_adaptive.search.histogram import index_of
-from locust_adaptive.search.meter import DROPPED, MAX_NAMES, OTHER, Meter, Request
+from locust_adaptive.search.meter import ARRIVAL, DROPPED, MAX_NAMES, OTHER, Meter, Request
 from locust_adaptive.search.slices import LADDER, LIMIT_RUNG, SLICE_S, Cohort, Flow, Shipment
 from locust_adaptive.search.slo import Slo
 
@@ -373,13 +373,23 @@ def test_health_belongs_to_the_slice_that_has_just_ended(busy: bool) -> None:
     meter = metered()
     if busy:  # a request has already closed the slice
         meter.begin(0.5, 0.5, "/a")
-    meter.health(0.4, 0.01, 8, tasks=3)
+    meter.health(0.4, 0.01, 8)
     (flow,) = (f for s in meter.collect(0.5) for f in s.flows)
-    assert (flow.index, flow.cpu, flow.hub_lag, flow.users, flow.tasks) == (0, 0.4, 0.01, 8, 3)
+    assert (flow.index, flow.cpu, flow.hub_lag, flow.users) == (0, 0.4, 0.01, 8)
     (after,) = (f for s in meter.collect(1.0) for f in s.flows)
-    assert (after.cpu, after.hub_lag, after.users, after.tasks) == (0.0, 0.0, 8, 0)
+    assert (after.cpu, after.hub_lag, after.users) == (0.0, 0.0, 8)
 
 
 def test_misses_are_the_rungs_from_the_limit_on() -> None:
     assert LADDER[LIMIT_RUNG - 1] == 1.0
     assert LADDER[LIMIT_RUNG - 2] < 1.0
+
+
+def test_an_arrival_is_one_task_however_many_requests_it_sends() -> None:
+    meter = metered()
+    first = meter.begin(0.1, 0.1, ARRIVAL)
+    meter.rename(first, "/a")
+    meter.begin(0.2, 0.2, "/a")
+    meter.drop(0.3, 0.3)
+    (flow,) = [f for s in meter.collect(0.5) for f in s.flows]
+    assert (flow.tasks, flow.intended, flow.dropped) == (2, 3, 1)
