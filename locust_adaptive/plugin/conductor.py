@@ -124,7 +124,7 @@ class Conductor:
             # A worker without a live user sends nothing: wait for one each, so that the first probe is whole.
             deadline = clock() + USERS_WAIT_S
             while self._live_users() < len(self.workers) and clock() < deadline:
-                gevent.sleep(0.05)
+                gevent.sleep(0.05)  # Locust has no event for a user that is there
             self._started = clock()
             while not self._queue.empty():  # nothing but refusals, yet
                 self._wait()

@@ -96,6 +96,7 @@ class Agent:
     def _ship_slices(self) -> None:
         while (meter := self._meter) is not None:
             now = clock()
+            # A new probe may end the slice earlier than this expects: look again soon.
             gevent.sleep(min(max(meter.next_collect() - now, 0.0) + SHIP_DELAY_S, 0.25))
             if (meter := self._meter) is None:
                 return

@@ -78,7 +78,6 @@ class _Simulation:
         self._request = 0
         self._load = 0.0
         self._users = 0
-        self._idle_users = 0
         self._disturb = disturb
         self._t = 0.0
         self.run_ = Run(Conclusion("aborted", "", None), self._controller)  # type: ignore[arg-type]
