@@ -515,8 +515,8 @@ def test_the_rate_is_accurate_and_changes_at_once() -> None:
         lab.users(1)
         dues, steps = _note_dues(lab), []
         for rate in (600.0, 60.0, 900.0, 0.0, 300.0):
-            steps.append((clock(), rate))
             lab.scheduler.set_rate(rate)
+            steps.append((clock(), rate))  # after the change: until it, the old rate is the right one
             assert lab.scheduler.rate == rate
             gevent.sleep(0.5)
         ended = clock()
