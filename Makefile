@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-fast lint bench-live clean
+.PHONY: help demo test test-faults test-fast lint bench-live clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -25,15 +25,20 @@ demo: $(VENV)/.installed  ## find the capacity of the embedded model server from
 
 # The pure tests need no clock, so they run beside the others; the searches in real time get the machine to themselves.
 PURE := tests/search tests/simulation tests/report
+# These have a target of their own.
+OTHERS := --ignore=tests/faults
 
 test: $(VENV)/.installed-dev  ## run every test (about 11 minutes on 2 cores)
 	@log=$$(mktemp); $(BIN)/python -m pytest $(PURE) >$$log 2>&1 & pure=$$!; \
-	$(BIN)/python -m pytest -m 'not live' $(PURE:%=--ignore=%); rest=$$?; \
+	$(BIN)/python -m pytest -m 'not live' $(PURE:%=--ignore=%) $(OTHERS); rest=$$?; \
 	wait $$pure; pure=$$?; cat $$log; rm -f $$log; \
-	[ $$rest -eq 0 ] && [ $$pure -eq 0 ] && $(BIN)/python -m pytest -m live
+	[ $$rest -eq 0 ] && [ $$pure -eq 0 ] && $(BIN)/python -m pytest -m live $(OTHERS)
+
+test-faults: $(VENV)/.installed-dev  ## searches in which something dies, hangs, lies or is stopped (about 12 minutes on 2 cores)
+	$(BIN)/python -m pytest tests/faults --timeout 900
 
 test-fast: $(VENV)/.installed-dev  ## run the tests that need no real time
-	$(BIN)/python -m pytest -m 'not live'
+	$(BIN)/python -m pytest -m 'not live' $(OTHERS)
 
 lint: $(VENV)/.installed-dev  ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -118,41 +118,70 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def read_search(folder: Path, ended: Ended) -> Search:
+    """What a search left in its folder."""
+    capacity = folder / "results" / "capacity.json"
+    assert capacity.exists(), f"exit code {ended.code}, no capacity.json:\n{ended.stderr[-3000:]}"
+    text = capacity.read_text()
+    journal = read((folder / "results" / "journal.jsonl").read_text().splitlines(keepends=True))
+    statistics = folder / "stats.json"
+    entries = json.loads(statistics.read_text()) if statistics.exists() else []
+    return Search(ended, from_json(text), text, journal, sum(entry["num_requests"] for entry in entries))
+
+
+def to_results(folder: Path) -> list[str]:
+    """Arguments that make a run leave its results where `read_search` finds them."""
+    return ["--only-summary", "--json-file", str(folder / "stats"), "--adaptive-out", str(folder / "results")]
+
+
+class Cluster:
+    """A master and its workers, each a `LocustRun`; `cluster.master`, `cluster.workers`. Leaving the block ends all."""
+
+    def __init__(
+        self, folder: Path, locustfile: Path, *arguments: str, workers: int, expect: int | None = None
+    ) -> None:
+        """`expect`: workers that the master waits for before it begins (all)."""
+        self._folder, self._locustfile = folder, locustfile
+        self._port = str(free_port())
+        waiting = ["--expect-workers", str(workers if expect is None else expect), "--expect-workers-max-wait", "60"]
+        bound = ["--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", self._port]
+        self.master = LocustRun(folder, locustfile, *bound, *waiting, *arguments)
+        self.workers: list[LocustRun] = []
+        for _ in range(workers):
+            self.join()
+
+    def join(self, locustfile: Path | None = None, *arguments: str) -> LocustRun:
+        """Start one more worker."""
+        folder = self._folder / f"worker{len(self.workers)}"
+        where = ["--worker", "--master-host", "127.0.0.1", "--master-port", self._port]
+        worker = LocustRun(folder, locustfile or self._locustfile, *where, *arguments)
+        self.workers.append(worker)
+        return worker
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for run in (self.master, *self.workers):
+            run.__exit__(kind, error, trace)
+
+
 def search(
     folder: Path, locustfile: Path, arguments: Sequence[str], *, workers: int = 0, timeout: float = 600.0
 ) -> Search:
     """Run a headless search to its end. `workers`: as many separate worker processes and a master."""
-    results = folder / "results"
-    arguments = [
-        "--headless",
-        "--only-summary",
-        "--json-file",
-        str(folder / "stats"),
-        "--adaptive-out",
-        str(results),
-        *arguments,
-    ]
-    port = str(free_port())
-    if workers or "--processes" in arguments:
-        arguments += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
+    arguments = ["--headless", *to_results(folder), *arguments]
     if workers:
-        arguments += ["--master", "--expect-workers", str(workers), "--expect-workers-max-wait", "60"]
-    with LocustRun(folder, locustfile, *arguments) as run:
-        if not workers:
+        with Cluster(folder, locustfile, *arguments, workers=workers) as cluster:
+            ended = cluster.master.wait(timeout)
+            for hand in cluster.workers:
+                assert hand.wait(20).code == 0, hand.said
+    else:
+        if "--processes" in arguments:
+            port = str(free_port())
+            arguments += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
+        with LocustRun(folder, locustfile, *arguments) as run:
             ended = run.wait(timeout)
-        else:
-            join = ["--worker", "--master-host", "127.0.0.1", "--master-port", port]
-            hands = [LocustRun(folder / f"worker{n}", locustfile, *join) for n in range(workers)]
-            try:
-                ended = run.wait(timeout)
-                for hand in hands:
-                    assert hand.wait(20).code == 0, hand.said
-            finally:
-                for hand in hands:
-                    hand.__exit__(None, None, None)
-    capacity = results / "capacity.json"
-    assert capacity.exists(), f"exit code {ended.code}, no capacity.json:\n{ended.stderr[-3000:]}"
-    text = capacity.read_text()
-    journal = read((results / "journal.jsonl").read_text().splitlines(keepends=True))
-    counted = sum(entry["num_requests"] for entry in json.loads((folder / "stats.json").read_text()))
-    return Search(ended, from_json(text), text, journal, counted)
+    return read_search(folder, ended)

@@ -1,0 +1,48 @@
+"""Scenarios in real time, a few at once: a test names the one it judges with `@pytest.mark.scenario(function)`.
+
+A scenario is a function of a new folder; it starts servers and searches, ends them, and returns what there is to judge.
+Those that collected tests ask for begin when the first result is wanted, the longest first (`seconds=`, a guess). Tests
+that name the same function judge the same run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+AT_ONCE = 6
+"""On two cores; one search with its server takes a sixth of a core."""
+
+Scenario = Callable[[Path], Any]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "scenario(function, seconds=60): the run in real time that this test judges")
+
+
+@pytest.fixture(scope="session")
+def _running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Scenario, Any]]:
+    wanted: dict[Scenario, float] = {}
+    for item in request.session.items:
+        for mark in item.iter_markers("scenario"):
+            wanted.setdefault(mark.args[0], mark.kwargs.get("seconds", 60))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        running: dict[Scenario, Future[Any]] = {}
+        for scenario in sorted(wanted, key=lambda s: -wanted[s]):
+            name = getattr(scenario, "__name__", "scenario").strip("_<>")
+            running[scenario] = pool.submit(scenario, tmp_path_factory.mktemp(name))
+        yield running
+        for future in running.values():
+            future.cancel()
+
+
+@pytest.fixture
+def found(request: pytest.FixtureRequest, _running: dict[Scenario, Future[Any]]) -> Any:
+    """What the scenario of this test returned."""
+    mark = request.node.get_closest_marker("scenario")
+    assert mark is not None, "the test names no scenario"
+    return _running[mark.args[0]].result()
