@@ -10,7 +10,7 @@ import pytest
 
 from tests.live.cases import CASES, Answer
 
-AT_ONCE = 5
+AT_ONCE = 7
 """On two cores; one search with its server takes a sixth of a core."""
 
 
