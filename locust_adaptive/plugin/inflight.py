@@ -7,8 +7,11 @@ clients are seen when they fire the event; before that only as the age of their 
 
 from __future__ import annotations
 
+import errno
 import functools
+import http.client
 import inspect
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,11 +22,12 @@ import gevent
 import requests
 import urllib3
 from geventhttpclient import useragent
-from geventhttpclient.response import HTTPConnectionClosed
+from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from locust import clients
 from locust.contrib import fasthttp
 from locust.exception import CatchResponseError, ResponseError
 
+from ..search.slices import NO_BUFFERS, NO_DESCRIPTORS, NO_PORTS
 from . import taskloop
 from .guards import clock
 from .virtualuser import VirtualUser, virtual_user_of
@@ -236,23 +240,50 @@ def _from_other_client(request_type: str, name: str, response_time: float | None
 
 
 _TIMEOUT = (TimeoutError, gevent.Timeout, requests.Timeout, urllib3.exceptions.TimeoutError)
-_RESET = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, HTTPConnectionClosed, useragent.EmptyResponse)
+_RESET = (
+    ConnectionResetError,
+    ConnectionAbortedError,
+    BrokenPipeError,
+    HTTPConnectionClosed,
+    useragent.EmptyResponse,
+    http.client.IncompleteRead,
+    urllib3.exceptions.IncompleteRead,
+    requests.exceptions.ChunkedEncodingError,
+)
 _CONNECTION = (
     ConnectionError,
     requests.ConnectionError,
     useragent.ConnectionError,
     urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    HTTPParseError,
     ssl.SSLError,
 )
+_BY_TYPE = (
+    (socket.gaierror, "dns"),
+    (_TIMEOUT, "timeout"),
+    (ConnectionRefusedError, "refused"),
+    (_RESET, "reset"),
+)
+_BY_NUMBER = {
+    errno.EMFILE: NO_DESCRIPTORS,
+    errno.ENFILE: NO_DESCRIPTORS,
+    errno.EADDRNOTAVAIL: NO_PORTS,
+    errno.ENOBUFS: NO_BUFFERS,
+    errno.ENOMEM: NO_BUFFERS,
+    errno.EHOSTUNREACH: "unreachable",
+    errno.ENETUNREACH: "unreachable",
+}
 
 
 def error_kind(error: Any) -> str:
     """The kind of error that a request ended with: one of a few, for counting.
 
-    `http 503` (any status that Locust fails), `check` (failed by a `with`-block), `timeout`, `refused`, `reset` (closed
-    by the server before the answer was whole), `connection` (any other trouble with it), `aborted` (killed by us),
-    `exception` (anything else). `dropped` and `unreported` are made elsewhere: an arrival at the cap, and an answer to
-    `catch_response=True` without a `with`-block.
+    `http 503` (any status that Locust fails), `check` (failed by a `with`-block), `timeout`, `dns` (no address for the
+    name), `refused`, `unreachable` (no route), `reset` (closed before the answer was whole), `connection` (any other
+    trouble with it), `aborted` (killed by us), `exception` (anything else). `no descriptors`, `no ports` and
+    `no buffers` are this machine's own: the request never left. `dropped` and `unreported` are made elsewhere: an
+    arrival at the cap, and an answer to `catch_response=True` without a `with`-block.
     """
     if isinstance(error, gevent.GreenletExit):
         return "aborted"
@@ -264,12 +295,22 @@ def error_kind(error: Any) -> str:
     if status:
         return f"http {status}"
     causes = list(_causes(error))
-    for kinds, name in ((_TIMEOUT, "timeout"), (ConnectionRefusedError, "refused"), (_RESET, "reset")):
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.errno in _BY_NUMBER:
+            return _BY_NUMBER[cause.errno]
+    for kinds, name in _BY_TYPE:
         if any(isinstance(e, kinds) for e in causes):
             return name
+    if any(_is_half(e) for e in causes):
+        return "reset"
     if isinstance(error, _CONNECTION) or (isinstance(error, OSError) and not isinstance(error, ValueError)):
         return "connection"
     return "exception"
+
+
+def _is_half(error: Any) -> bool:
+    """Did the connection end in the midst of an answer? geventhttpclient says it in words only."""
+    return type(error) is HTTPParseError and any(word in str(error) for word in ("Incomplete", "EOF", "closed"))
 
 
 def _causes(error: Any) -> Iterator[Any]:

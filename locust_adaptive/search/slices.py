@@ -21,6 +21,9 @@ LADDER = (0.25, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
 LIMIT_RUNG = LADDER.index(1.0) + 1
 """Rungs from this index on hold the misses of a latency objective."""
 
+NO_DESCRIPTORS, NO_PORTS, NO_BUFFERS = OWN_ERRORS = ("no descriptors", "no ports", "no buffers")
+"""Kinds of error that are the generator's own: the request never left this machine, and says nothing of the target."""
+
 Bins = dict[int, int]
 
 

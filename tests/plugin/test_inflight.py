@@ -1,13 +1,19 @@
 """The hooks in Locust's clients: every request begun is finished, once, with the right name, time and kind of error."""
 
+import errno
 import gc
+import http.client
+import os
 import socket
 from typing import Any
 
 import gevent
+import gevent.socket
 import pytest
 import requests
+from gevent.server import StreamServer
 from geventhttpclient import useragent
+from geventhttpclient.response import HTTPParseError
 from locust import FastHttpUser, HttpUser, User, events, task
 from locust.clients import HttpSession
 from locust.contrib.fasthttp import FastHttpSession, LocustBadStatusCode
@@ -91,6 +97,55 @@ def test_refused(kind: str) -> None:
         port = sock.getsockname()[1]
         desk.clients[kind].get(f"http://127.0.0.1:{port}/x?a=1")
         assert desk.errors("/x?a=1" if kind == "plain" else f"http://127.0.0.1:{port}/x?a=1") == {"refused": 1}
+
+
+@both
+@pytest.mark.parametrize(
+    "half",
+    [
+        b"Content-Length: 100\r\n\r\nhalf",
+        b"Transfer-Encoding: chunked\r\n\r\n64\r\nhalf",
+        b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ],
+)
+def test_half_a_body(kind: str, half: bytes) -> None:
+    def answer(sock: socket.socket, _address: Any) -> None:
+        sock.recv(65536)
+        sock.sendall(b"HTTP/1.1 200 OK\r\n" + half)
+
+    server = StreamServer(("127.0.0.1", 0), answer)
+    server.start()
+    with Desk() as desk:
+        desk.clients[kind].get(f"http://127.0.0.1:{server.server_port}/half", name="half")
+        assert desk.errors("half") == {"reset": 1}
+    server.stop(timeout=0.1)
+
+
+@both
+def test_no_such_name(kind: str) -> None:
+    with Desk() as desk:
+        desk.clients[kind].get("http://nowhere.invalid/", name="lost")
+        assert desk.errors("lost") == {"dns": 1}
+
+
+@both
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (errno.EMFILE, "no descriptors"),
+        (errno.EADDRNOTAVAIL, "no ports"),
+        (errno.ENOBUFS, "no buffers"),
+        (errno.EHOSTUNREACH, "unreachable"),
+    ],
+)
+def test_what_the_socket_layer_says(kind: str, number: int, error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(_sock: Any, _address: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with Desk() as desk:
+        monkeypatch.setattr(gevent.socket.socket, "connect", connect)
+        desk.clients[kind].get("/", name="unsent")
+        assert desk.errors("unsent") == {error: 1}
 
 
 @both
@@ -377,8 +432,22 @@ def _caused(error: Exception, cause: BaseException) -> Exception:
         (_caused(requests.ConnectionError(), ConnectionRefusedError()), "refused"),
         (ConnectionResetError(), "reset"),
         (BrokenPipeError(), "reset"),
+        (http.client.IncompleteRead(b""), "reset"),
+        (HTTPParseError("Incomplete response."), "reset"),
+        (HTTPParseError("('Expected HTTP/, RTSP/ or ICE/', 8)"), "connection"),
+        (http.client.BadStatusLine("x"), "connection"),
         (useragent.ConnectionError("/"), "connection"),
-        (socket.gaierror(), "connection"),
+        (socket.gaierror(-2, "Name or service not known"), "dns"),
+        (_caused(requests.ConnectionError(), socket.gaierror(-2, "x")), "dns"),
+        (OSError(errno.EHOSTUNREACH, "x"), "unreachable"),
+        (OSError(errno.ENETUNREACH, "x"), "unreachable"),
+        (OSError(errno.EMFILE, "x"), "no descriptors"),
+        (OSError(errno.ENFILE, "x"), "no descriptors"),
+        (_caused(requests.ConnectionError(), OSError(errno.EADDRNOTAVAIL, "x")), "no ports"),
+        (_caused(useragent.ConnectionError("/"), OSError(errno.EADDRNOTAVAIL, "x")), "no ports"),
+        (OSError(errno.ENOBUFS, "x"), "no buffers"),
+        (OSError(errno.ENOMEM, "x"), "no buffers"),
+        (OSError(errno.EPROTO, "x"), "connection"),
         (requests.exceptions.InvalidURL(), "exception"),
         (ValueError(), "exception"),
         ("just text", "exception"),
