@@ -151,6 +151,9 @@ class Meter:
         """The request has its answer, or an `error` kind. A second call does nothing."""
         if not self._close(request, now):
             return
+        if error is not None:
+            errors = self._flow.errors
+            errors[error] = errors.get(error, 0) + 1
         probe = request.probe
         if probe is None:
             return

@@ -50,7 +50,8 @@ class Flow:
     number, found in two ways. `intended` arrivals were due, `dropped` of them could not be sent. `lag` is a latency
     histogram (bucket -> count) of how late they went out, `cpu` the busiest generator's share of a core, `hub_lag`
     its longest event-loop delay in seconds, `users` the live Locust users. `tasks` open-loop arrivals were made, each
-    of one request or more.
+    of one request or more. `errors` counts by kind those of the completions that failed, known long before the
+    cohort's.
     """
 
     index: int
@@ -68,6 +69,7 @@ class Flow:
     hub_lag: float = 0.0
     users: int = 0
     tasks: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
 
     @property
     def sent(self) -> int:
@@ -76,6 +78,10 @@ class Flow:
     @property
     def done(self) -> int:
         return sum(self.completions.values())
+
+    @property
+    def failed(self) -> int:
+        return sum(self.errors.values())
 
     def merge(self, other: Flow) -> None:
         """Add another worker's flow of the same slice."""
@@ -93,6 +99,7 @@ class Flow:
         self.hub_lag = max(self.hub_lag, other.hub_lag)
         self.users += other.users
         self.tasks += other.tasks
+        _add(self.errors, other.errors)
 
     def to_plain(self) -> dict[str, Any]:
         """Plain numbers, lists and strings, for msgpack and JSON; zero fields are left out."""
@@ -106,6 +113,8 @@ class Flow:
         for name in ("oldest", "area", "residence", "cpu", "hub_lag"):
             if value := round(getattr(self, name), 6):
                 plain[name] = value
+        if self.errors:
+            plain["errors"] = dict(sorted(self.errors.items()))
         return plain
 
     @classmethod
@@ -113,6 +122,7 @@ class Flow:
         fields: dict[str, Any] = {k: v for k, v in plain.items() if k != "i"}
         for name in ("arrivals", "completions", "lag"):
             fields[name] = _unflat(plain.get(name, ()))
+        fields["errors"] = dict(plain.get("errors", {}))
         return cls(index=plain["i"], **fields)
 
 
