@@ -143,8 +143,6 @@ class Controller:
         measurement = self._measure(probing)
         clean_s = measurement.clean_s
         if settings.loop == "open" and overloaded(measurement, probe.load, settings):
-            if broken := fault(measurement, settings.limit):
-                return self._close(probing, Verdict.INVALID, str(broken), drain=True)
             return self._close(probing, Verdict.FAIL, "overload", drain=True)
         if (probe.early or probe.until_steady) and clean_s >= probe.min_s:
             verdict, reason = judge(measurement, settings, self.trials, final=False)
@@ -221,18 +219,18 @@ class Controller:
         return [*commands, *self._next(carried=self.trials[-1].verdict is not Verdict.INVALID)]
 
     def _judge(self, probing: _Probing, verdict: Verdict | None = None, reason: str = "") -> Judged:
-        """Append the trial. Without a verdict its counts decide; a probe that was cut before its time may lack them."""
+        """Append the trial. Whatever it says, an unfit measurement is INVALID. Without a verdict its counts decide; a
+        probe that was cut before its time may lack them."""
         measurement = self._measure(probing)
-        if verdict is None:
-            if broken := fault(measurement, self.settings.limit):
-                verdict, reason = Verdict.INVALID, str(broken)
-            else:
-                verdict, why = judge(measurement, self.settings, self.trials, final=True)
-                reason = reason or why
-                if measurement.clean_s < probing.probe.min_s:
-                    verdict = Verdict.UNDECIDED
-                if not measurement.excised:
-                    self._gaps.learn(probing.flows)
+        if verdict is not Verdict.INVALID and (broken := fault(measurement, self.settings.limit)):
+            verdict, reason = Verdict.INVALID, str(broken)
+        elif verdict is None:
+            verdict, why = judge(measurement, self.settings, self.trials, final=True)
+            reason = reason or why
+            if measurement.clean_s < probing.probe.min_s:
+                verdict = Verdict.UNDECIDED
+            if not measurement.excised:
+                self._gaps.learn(probing.flows)
         started, ended = probing.started, round(self._now, 3)
         trial = Trial(probing.number, probing.probe, measurement, verdict, reason, started, ended)
         self.trials.append(trial)

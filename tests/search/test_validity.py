@@ -1,9 +1,14 @@
 import pytest
 
+from locust_adaptive.search.grid import Grid
 from locust_adaptive.search.histogram import index_of
+from locust_adaptive.search.settings import Settings
 from locust_adaptive.search.slices import Flow
-from locust_adaptive.search.trial import Measurement
+from locust_adaptive.search.slo import Slo
+from locust_adaptive.search.trial import Measurement, Verdict
 from locust_adaptive.search.validity import CPU_BOUND, SENT_BOUND, fault, lag_bound, lag_quantile, late_slices
+from locust_adaptive.simulation.search import simulate
+from locust_adaptive.simulation.server import Server
 
 LIMIT_S = 0.25
 
@@ -83,3 +88,12 @@ def test_a_late_slice_is_left_out_with_what_was_due_before_it(late: Flow, on_tim
 def test_lag_quantile_merges_the_slices() -> None:
     assert lag_quantile([flow(0, lag_s=0.001), flow(1, lag_s=0.1)], 0.99) == pytest.approx(0.1, rel=0.01)
     assert lag_quantile([Flow(0)], 0.99) == 0.0
+
+
+def test_an_early_verdict_of_an_unfit_generator_is_none() -> None:
+    """The target is far too slow, and fails at once; but so busy a generator cannot know."""
+    settings = Settings(Slo.parse("p99<250ms"), "closed", Grid.users(1, 50), 2.0)
+    run = simulate(settings, Server(base=2.0), seed=1, disturb=lambda _t, meter: meter.health(0.95, 0.001, 2))
+    assert {t.verdict for t in run.controller.trials} == {Verdict.INVALID}
+    assert run.conclusion.reason == "measurement_invalid"
+    assert run.conclusion.capacity.low is run.conclusion.capacity.high is None
