@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]  # comes with Locust
 from locust import events
 
 from . import options, replayuser, session
 from .exchange import leads, makes_load
 from .shape import AdaptiveShape
+from .signals import end_forks
 
 logger = logging.getLogger("locust_adaptive")
 
@@ -43,7 +42,7 @@ def on_init(environment: Any, runner: Any, **_: Any) -> None:
     except options.ConfigError as e:
         sys.stderr.write(f"locust-adaptive: {e}\n")
         if leads(runner) and environment.parsed_options.processes:
-            _end_forks()
+            end_forks()
         sys.exit(2)
     if leads(runner) and isinstance(environment.shape_class, AdaptiveShape):
         # Locust sets num_users to 1 later when it was not given.
@@ -64,21 +63,9 @@ def _check(environment: Any, runner: Any) -> None:
         replayuser.prepare(environment.user_classes)
 
 
-def _end_forks() -> None:
-    """End the workers that --processes forked: Locust forgets those that have not connected, for five minutes."""
-    here = psutil.Process()
-    for child in here.children():
-        with contextlib.suppress(psutil.NoSuchProcess):  # ended by itself
-            if child.cmdline() == here.cmdline():
-                child.terminate()
-
-
 def _on_test_stop(environment: Any) -> None:
-    current = session.of(environment)
-    if current is None or current.closed:
-        return
-    current.close()
-    if current.block is None:
+    current = session.adaptive_of(environment).closed()
+    if current is None or current.block is None:
         return
     if session.headless(environment):
         _last_words.append(current.block)

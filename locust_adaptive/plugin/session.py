@@ -6,29 +6,36 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from signal import Signals
+from signal import SIGTERM, Signals
 from typing import Any
 
+import gevent
 import locust
+from gevent.lock import RLock
+from locust import log
+from locust.exception import StopTest
 
 from .. import __version__
 from ..report.block import block
 from ..report.exitcode import USAGE, exit_code, gates
+from ..report.files import JournalFile
 from ..report.fold import Fold
-from ..report.journal import Header, JournalWriter
-from ..report.result import result, write
+from ..report.journal import Header
+from ..report.result import result, to_json, write
 from ..search.controller import Controller
 from ..search.events import Command, Event
 from ..search.policy import AdaptivePolicy
+from . import wheel
 from .conductor import Conductor
 from .exchange import MasterSide, makes_load
+from .guards import clock
 from .inflight import instruments
 from .options import ConfigError, Plan, resolve
-from .signals import SignalWatch
-from .worker import Agent
+from .signals import SignalWatch, end_forks, interrupt_main, throw_into_main
+from .worker import GRACE_S, Agent
 
 logger = logging.getLogger("locust_adaptive")
 
@@ -48,11 +55,11 @@ class Session:
         self.plan = resolve(shape, environment.parsed_options, environment.user_classes, max_users)
         self.folder = _new_folder(self.plan)
         self.block: str | None = None
-        """The verdict for people, once there is one."""
+        """The verdict for people, once there is one; below the result itself, if that could not be saved."""
         self.closed = False
         """Has Locust's test ended? The next one is another search."""
         self._signal: int | None = None
-        self._watch = SignalWatch(self._on_signal)
+        self._ending = RLock()
         settings = self.plan.settings
         policy = AdaptivePolicy(settings)
         header = Header.of(
@@ -63,15 +70,21 @@ class Session:
             environment=_surroundings(environment),
             options=self.plan.texts,
         )
-        self._file = (self.folder / JOURNAL).open("w", encoding="utf-8")
-        self._journal = JournalWriter(self._file, header, lambda: os.fsync(self._file.fileno()))
         self._facts = Fold(header)
+        try:
+            self._journal = JournalFile(self.folder / JOURNAL, header, self._on_lost)
+        except OSError as e:
+            raise ConfigError(f"cannot write {self.folder / JOURNAL}: {e.strerror}") from None
+        self._stop_timeout = environment.stop_timeout
         # Locust would kill a request that is in flight when its user leaves; it has to end to be counted.
         environment.stop_timeout = max(environment.stop_timeout or 0.0, 10 * settings.limit, 10.0)
         runner = environment.runner
         self.conductor = Conductor(
             self.plan, side, Controller(settings, policy), lambda: int(runner.user_count), self._record, self._finish
         )
+        # What the process exits with unless the search ends properly.
+        environment.process_exit_code = USAGE
+        self._heard_of_errors = log.unhandled_greenlet_exception
         logger.info("searching the capacity under %s; results go to %s/", settings.slo, self.folder)
 
     @property
@@ -85,46 +98,69 @@ class Session:
 
     def begin(self) -> None:
         """Tell the workers, and start."""
-        # What the process exits with unless the search ends properly.
-        self.environment.process_exit_code = USAGE
         instruments.untracked.clear()
         self.conductor.prepare()
         self.conductor.start()
-        if headless(self.environment):
-            self._watch.arm()
 
-    def close(self) -> None:
-        """Locust's test ends: so does the search, if it has not."""
-        self.closed = True
-        self.conductor.stop("stopped")
-        self._watch.disarm()
+    def end(self, reason: str, signal: int | None = None) -> None:
+        """End the search, if it is not over, and return when what is known is written. `signal` asked for it."""
+        self._signal = signal or self._signal
+        with self._ending:
+            self.conductor.stop(reason)
 
     def fail(self, error: BaseException) -> None:
         """End the search because of a fault of our own."""
-        self.conductor.fail(error)
+        with self._ending:
+            if not self.over:
+                self.conductor.fail(error)
 
-    def _on_signal(self, number: int) -> None:
+    def close(self) -> None:
+        """Locust's test has ended."""
+        self.end("stopped")
+        self.closed = True
+        self.environment.stop_timeout = self._stop_timeout
+
+    def note(self, text: str) -> None:
+        """Something to say in the result: a word of `words.NOTES`, or a sentence."""
         if not self.over:
-            self._signal = number
-            self.conductor.stop(f"stopped by {Signals(number).name}")
+            self._journal.note(text)
+            self._facts.notes.append(text)
 
     def _record(self, event: Event, commands: list[Command]) -> None:
         self._journal.write(event, commands)
         self._facts.add(event, commands)
 
+    def _on_lost(self, why: str) -> None:
+        logger.error("%s: %s. The search goes on without its journal", self.folder / JOURNAL, why)
+        self._facts.notes.append("journal_lost")
+
     def _finish(self) -> None:
         if instruments.untracked:
             kinds = ", ".join(sorted(instruments.untracked))
-            note = f"requests of kind {kinds} are seen only when they end: one that hangs counts by its arrival's age"
-            self._journal.note(note)
-            self._facts.notes.append(note)
-        self._file.close()
+            self.note(
+                f"requests of kind {kinds} are seen only when they end: one that hangs counts by its arrival's age"
+            )
+        if log.unhandled_greenlet_exception and not self._heard_of_errors:
+            self.note("an exception in a listener or a greenlet, of the locustfile or of Locust: see Locust's log")
+        self._journal.close()
+        saved = not self._journal.lost
         outcome = result(self._facts)
+        try:
+            write(outcome, self.folder / CAPACITY)
+        except OSError as e:
+            saved = False
+            logger.error("%s: %s. The result follows as text", self.folder / CAPACITY, e.strerror)
+            self._facts.notes.append("result_not_saved")
+            outcome = result(self._facts)
         found = gates(outcome, self.plan.min_capacity)
-        code = USAGE if self.conductor.failure else exit_code(outcome, found, self._signal)
-        write(outcome, self.folder / CAPACITY)
+        stopped_by = self._signal if outcome["verdict"] == "aborted" else None
+        code = exit_code(outcome, found, stopped_by)
+        if self.conductor.failure or (not saved and stopped_by is None):
+            code = USAGE
         self.environment.process_exit_code = code
         self.block = block(outcome, found, code, f"{self.folder}/", (CAPACITY, JOURNAL))
+        if "result_not_saved" in self._facts.notes:
+            self.block = f"{to_json(outcome)}\n{self.block}"
 
 
 def _surroundings(environment: Any) -> Mapping[str, Any]:
@@ -184,6 +220,116 @@ class Adaptive:
         self.side = MasterSide(environment.runner)
         self.max_users: int | None = None
         self.session: Session | None = None
+        self._environment = environment
+        self._watch = SignalWatch(self._on_signal)
+        self._stopping: set[Any] = set()
+        events = environment.events
+        events.test_stopping.add_listener(self._on_test_stopping)
+        events.reset_stats.add_listener(self._on_reset)
+        events.quitting.add_listener(self._on_quitting)
+        if headless(environment):  # also while it waits for workers, and until the process has ended
+            self._watch.arm()
+
+    def begin(self, shape: Any) -> Session:
+        """Start a search, once the test before it has stopped. Raises ConfigError before any load if it cannot."""
+        self._wait_for_the_stop()
+        gone = self._returned(self.session.conductor.workers if self.session else [])
+        self.session = None
+        if not self.side.workers():
+            raise ConfigError("no worker has connected to this master; start `locust --worker` first")
+        if gone:
+            logger.warning("%s of the search before have not come back", ", ".join(gone))
+        self.session = Session(self._environment, self.side, shape, self.max_users)
+        self.session.begin()
+        if self._environment.parsed_options is not None:
+            self._watch.arm()
+        wheel.take(self._environment.runner)
+        self._watch_shape()
+        return self.session
+
+    def closed(self) -> Session | None:
+        """Locust's test has stopped: the search that ended with it, unless that was said before."""
+        self._stopping.discard(gevent.getcurrent())
+        current = self.session
+        if current is None or current.closed:
+            return None
+        current.close()
+        wheel.release(self._environment.runner)
+        if not headless(self._environment):
+            self._watch.disarm()
+        return current
+
+    def _wait_for_the_stop(self) -> None:
+        """Locust takes a new test while it still stops the old one, and would then stop the new one."""
+        deadline = clock() + GRACE_S + 60  # as long as it may wait for its workers
+        while any(not greenlet.dead for greenlet in self._stopping) and clock() < deadline:
+            gevent.sleep(0.05)  # its events do not come if the stop was killed
+        self._stopping.clear()
+
+    def _returned(self, workers: Sequence[str]) -> list[str]:
+        """Wait for workers that are not ready yet, since they have just stopped; those that stay away."""
+        deadline = clock() + GRACE_S + 3
+        while (gone := [w for w in workers if w not in self.side.workers()]) and clock() < deadline:
+            gevent.sleep(0.05)  # Locust has no event for a worker that is ready
+        return gone
+
+    def _watch_shape(self) -> None:
+        """Whatever kills the greenlet that asks the shape leaves the load running: not with us."""
+        greenlet = self._environment.runner.shape_greenlet
+        if greenlet is not None and not headless(self._environment):
+            greenlet.link_exception(lambda _: gevent.spawn(self._environment.runner.stop))
+
+    def _on_test_stopping(self, **_: Any) -> None:
+        self._stopping.add(gevent.getcurrent())
+        if self.session is None:
+            return
+        error = getattr(self._environment.runner.shape_greenlet, "exception", None)
+        if error is None or isinstance(error, StopTest):
+            self.session.end("stopped")
+        else:
+            self.session.fail(error)
+
+    def _on_reset(self, **_: Any) -> None:
+        if self.session is not None:
+            self.session.note(
+                f"Locust's statistics were reset at second {self.session.conductor.now:.0f}; nothing here was"
+            )
+
+    def _on_quitting(self, **_: Any) -> None:
+        """Locust ends, with the exit code that holds when this returns."""
+        gevent.sleep(0)  # both of us may listen to the signal that did it: let our watch see it first
+        if self.session is not None:
+            self.session.end("stopped")
+
+    def _on_signal(self, number: int) -> None:
+        """The first signal: the search ends with its report, then Locust as it does at Ctrl-C."""
+        name = f"stopped by {Signals(number).name}"
+        if headless(self._environment):
+            if self.session is None:
+                self._never_began(name, number)
+            elif not self.session.over:  # else all is ending
+                self.session.end(name, number)
+                interrupt_main()
+            return
+        if self.session is not None:
+            self.session.end(name, number)
+        if number != SIGTERM:  # Locust's own handler has that one
+            if self._environment.parsed_options.autostart:
+                self._watch.pass_on()  # an interrupt would only stop the test
+            else:
+                interrupt_main()
+
+    def _never_began(self, reason: str, number: int) -> None:
+        """Locust waits for workers, where an interrupt would leave those that have come behind."""
+        try:
+            self.session = Session(self._environment, self.side, self._environment.shape_class, self.max_users)
+            self.session.end(reason, number)
+            sys.stdout.write(f"\n{self.session.block}\n")
+        except ConfigError as e:
+            logger.error("%s", e)
+        self._environment.runner.quit()
+        end_forks()
+        throw_into_main(SystemExit(128 + number))
 
 
 def adaptive_of(environment: Any) -> Adaptive:
@@ -198,14 +344,3 @@ def adaptive_of(environment: Any) -> Adaptive:
 def of(environment: Any) -> Session | None:
     """The last search of this environment."""
     return adaptive_of(environment).session
-
-
-def begin(environment: Any, shape: Any) -> Session:
-    """Start a search."""
-    state = adaptive_of(environment)
-    state.session = None
-    if not state.side.workers():
-        raise ConfigError("no worker has connected to this master; start `locust --worker` first")
-    state.session = Session(environment, state.side, shape, state.max_users)
-    state.session.begin()
-    return state.session

@@ -67,7 +67,7 @@ class AdaptiveShape(LoadTestShape):
         runner = self.runner
         current = session.of(runner.environment)
         if current is None or current.closed:
-            current = session.begin(runner.environment, self)
+            current = session.adaptive_of(runner.environment).begin(self)
         if current.over:
             return None
         users = current.users

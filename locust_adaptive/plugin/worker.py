@@ -21,6 +21,8 @@ from .scheduler import scheduler_of
 
 logger = logging.getLogger(__name__)
 
+GRACE_S = 5.0
+"""How long requests in flight may take once a search is over, in seconds; in closed loop, where users hold them."""
 SHIP_DELAY_S = 0.002
 """A slice is shipped this long after its end, so that what ended with it is in it."""
 
@@ -80,7 +82,8 @@ class Agent:
             scheduler_of(self._environment).set_rate(float(data["share"]))
 
     def end(self) -> None:
-        """The search is over."""
+        """The search is over: what is in flight need not end to be counted."""
+        self._environment.stop_timeout = min(self._environment.stop_timeout or 0.0, GRACE_S)
         if self._open_loop:
             scheduler = scheduler_of(self._environment)
             scheduler.set_rate(0.0)

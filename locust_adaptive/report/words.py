@@ -49,12 +49,26 @@ REASONS = {
         "the target stood still for a larger share of the time than --adaptive-spike-tolerance allows",
         "find what stops the target (garbage collection, compilation, a neighbour), or allow a larger share",
     ),
+    "stopped": Word(
+        "someone ended the test in Locust: the Stop button, or a task that raised StopTest",
+        "what it found so far stands; start a new search for the answer",
+    ),
+    "stopped by SIGINT": Word("Ctrl-C", "what it found so far stands"),
+    "stopped by SIGTERM": Word(
+        "the process was asked to end: by `kill`, a container that was stopped, a job that was cancelled",
+        "what it found so far stands",
+    ),
+    "stopped by SIGHUP": Word("the terminal was closed", "what it found so far stands; `nohup` keeps it running"),
+    "internal error": Word(
+        "a fault of locust-adaptive, or of a locustfile that overrides it: the error follows, Locust's log has more",
+        "please report it with the journal",
+    ),
     "journal_ends": Word(
         "the journal stops before the search came to an end: the process was killed",
         "run again; the probes it records stand",
     ),
 }
-"""Reasons of a conclusion. An aborted search may also give the words of who stopped it."""
+"""Reasons of a conclusion. `internal error` is followed by the error."""
 
 NOTES = {
     "not_stationary": Word(
@@ -67,6 +81,14 @@ NOTES = {
     ),
     "little_breach": Word(
         "in a probe, requests in flight and latencies disagree by more than 5 % (Little's law): it is doubtful"
+    ),
+    "journal_lost": Word(
+        "the journal could not be written to its end: it lacks what came after, this result does not",
+        "make room where the results go, or name another folder with --adaptive-out",
+    ),
+    "result_not_saved": Word(
+        "capacity.json could not be written: the result stands as text above the verdict",
+        "make room where the results go, or name another folder with --adaptive-out",
     ),
     "journal_torn": Word("the last line of the journal was not written to its end, and is left out"),
 }
@@ -109,8 +131,9 @@ TRIAL_REASONS = {
 EXIT_CODES = {
     0: "resolved, and every gate is met; or every gate is met where the capacity is only bounded or imprecise",
     1: "a gate failed: the capacity is lower than asked",
-    2: "wrong usage or configuration, or an error of our own",
+    2: "wrong usage or configuration, an error of our own, or a result or journal that could not be saved",
     3: "unresolved, invalid or aborted, and no gate decides",
+    129: "stopped by SIGHUP (the terminal was closed); the report is written",
     130: "stopped by SIGINT (Ctrl-C); the report is written",
     143: "stopped by SIGTERM; the report is written",
 }
