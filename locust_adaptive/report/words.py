@@ -37,13 +37,25 @@ REASONS = {
         "the time allowed was over before the answer was precise enough",
         "allow more time with -t, or ask for less with --adaptive-precision",
     ),
+    "target_unreachable": Word(
+        "nobody was there: every connection was refused, or the name or the way to the host was not known",
+        "start the target, and see whether -H names the right host and port",
+    ),
+    "every_request_fails": Word(
+        "every request failed in a way that no lighter load cures (http 4xx, a check, an exception)",
+        "send one such request by hand: path, headers, credentials, body and the check on the answer",
+    ),
+    "target_gone": Word(
+        "the target went away during the search (connections refused) and was not back within 60 s",
+        "see the target's own log for why it ended; what is known so far stands",
+    ),
     "measurement_invalid": Word(
-        "three probes in a row at one load could not be measured properly",
+        "three probes in a row at one load, or three and more than 30 % of all, could not be measured properly",
         "remove the cause named above, then run again",
     ),
     "target_does_not_recover": Word(
-        "after an overload, requests stayed open although the load was taken away",
-        "look at the target: it hangs, or drains far slower than its latency limit",
+        "after an overload the target did not answer even a light load within 60 s, or requests could not be ended",
+        "look at the target: it hangs, or sheds, long after the load is gone",
     ),
     "stalls_exceed_tolerance": Word(
         "the target stood still for a larger share of the time than --adaptive-spike-tolerance allows",
@@ -79,6 +91,10 @@ NOTES = {
     "stalls_exceed_tolerance": Word(
         "the stalls took a larger share of the time than --adaptive-spike-tolerance forgives: the capacity counts them"
     ),
+    "rate_limited": Word(
+        "what fails above the capacity is mostly answered 429: a limiter, not the server, sets the capacity",
+        "lift the limit for this client to see what the server itself can take",
+    ),
     "little_breach": Word(
         "in a probe, requests in flight and latencies disagree by more than 5 % (Little's law): it is doubtful"
     ),
@@ -103,6 +119,13 @@ TRIAL_VERDICTS = {
 TRIAL_REASONS = {
     "overload": Word("requests piled up faster than they were answered"),
     "hang": Word("nothing came back for more than 10 s and a latency limit"),
+    "errors_surge": Word("more than half of the answers of 2 s were failures: the load was taken away at once"),
+    "target_gone": Word(
+        "nobody listened any more. INVALID, and measured again once the target is back; FAIL when it goes away again "
+        "at this load, or did so at a lower one"
+    ),
+    "target_unreachable": Word("nobody was there from the start", "see the reason of the search"),
+    "every_request_fails": Word("every request was wrong from the start", "see the reason of the search"),
     "stall": Word("the target stood still for a moment: the probe was cut short there, and may be repeated"),
     "workers_changed": Word("a worker came or went during the probe", "keep the workers connected during the search"),
     "no_report": Word("a worker did not report for 8 s", "see whether the worker is alive and not overloaded"),

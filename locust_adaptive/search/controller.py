@@ -1,6 +1,7 @@
 """The controller: events in, commands out, no clock of its own. It runs one probe at a time.
 
-probing --overload, hang--> FAIL, drain --empty--> next probe
+probing --overload, hang, most answers fail--> FAIL, drain --empty--> light load, unless seen to answer --> next probe
+probing --nobody listens--> INVALID (FAIL when it happens again) --> light load --answers--> next probe
 probing --stall, open loop--> load away, wait until answers resume --> judged on what is clean, drain
 probing --enough evidence, or time up--> PASS | FAIL | UNDECIDED --> next probe at once
 probing --generator unfit, workers changed--> INVALID
@@ -9,8 +10,10 @@ probing --generator unfit, workers changed--> INVALID
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
+from . import answers
+from .answers import Answers
 from .events import (
     CohortArrived,
     Command,
@@ -26,10 +29,11 @@ from .events import (
     TimePassed,
     WorkersChanged,
 )
+from .holds import Draining, Held, Probing, Recovering
 from .settings import Settings
-from .slices import SLICE_S, Cohort, Flow
+from .slices import SLICE_S, Flow
 from .stalls import HANG_S, Gap, Gaps
-from .trial import Excision, Measurement, Probe, Purpose, Trial, Verdict
+from .trial import GONE, SURGE, Excision, Measurement, Probe, Purpose, Trial, Verdict
 from .validity import fault, late_slices
 from .verdict import judge, overloaded
 from .warmup import steady
@@ -37,7 +41,17 @@ from .warmup import steady
 SILENCE_S = 8.0
 """A probe whose slices stay away this long is INVALID: a worker does not report."""
 DRAIN_S = 30.0
-"""A server that has not drained after this and ten limits does not recover."""
+"""What is still open after this and ten limits without load is given up ..."""
+STUCK_S = 5.0
+"""... or already when nothing came back for this and a limit, from a server that has answered before."""
+ABANDON_S = 10.0
+"""What was given up must be gone by then."""
+RECOVER_S = 60.0
+"""A target that is away, or does not answer a light load, is waited for so long."""
+LIGHT = 2.0
+"""Arrivals per second at most while waiting for a target."""
+AGAIN = 1.1
+"""A load that makes the target go away fails when this share of it, or less, did so before."""
 USERS_S = 30.0
 """Closed loop: the users of a probe must be there within this."""
 STAND_BACK_S = 1.0
@@ -72,7 +86,8 @@ class Controller:
         self.done: Conclusion | None = None
         self._now = 0.0
         self._number = 0
-        self._hold: _Probing | _Draining | None = None
+        self._hold: Held | None = None
+        self._seen = Answers()
         self._tail: list[Flow] = []
         self._tail_of = 0
         self._gaps = Gaps(settings.bin_s)
@@ -88,27 +103,29 @@ class Controller:
             case Stopped(_, reason):
                 return self._end(self.policy.give_up(self.trials, self.stalls, "aborted", reason))
             case WorkersChanged():
-                if isinstance(self._hold, _Probing):
+                if isinstance(self._hold, Probing):
                     return self._close(self._hold, Verdict.INVALID, "workers_changed")
                 return []
             case FlowArrived(_, probe, flow):
                 self._take_flow(probe, flow)
             case CohortArrived(_, probe, cohort):
-                if isinstance(self._hold, _Probing) and probe == self._hold.number:
+                if isinstance(self._hold, Probing) and probe == self._hold.number:
                     self._hold.cohorts.append(cohort)
             case TimePassed():
                 if (
-                    isinstance(self._hold, _Probing)
+                    isinstance(self._hold, Probing)
                     and self._now - self._hold.heard <= SILENCE_S
                     and not self._out_of_time
                 ):
                     return []
         if self._out_of_time:
             return self._end(self.policy.give_up(self.trials, self.stalls, "unresolved", "budget_spent"))
-        if isinstance(self._hold, _Probing):
+        if isinstance(self._hold, Probing):
             return self._advance(self._hold)
-        if isinstance(self._hold, _Draining):
+        if isinstance(self._hold, Draining):
             return self._drain(self._hold)
+        if isinstance(self._hold, Recovering):
+            return self._recover(self._hold)
         return []
 
     @property
@@ -119,21 +136,24 @@ class Controller:
 
     def _take_flow(self, probe: int, flow: Flow) -> None:
         hold = self._hold
+        self._seen = self._seen + Answers.of([flow])
         if hold is not None and probe == hold.number:
             hold.flows.append(flow)
             hold.heard = self._now
-            if isinstance(hold, _Probing):
+            if isinstance(hold, Probing):
                 hold.late += late_slices([flow], self.settings.limit)
         elif probe == self._tail_of:
             # The end of the load before, sent after we last looked: still in the server when this probe began.
             self._tail.append(flow)
 
-    def _advance(self, probing: _Probing) -> list[Command]:
+    def _advance(self, probing: Probing) -> list[Command]:
         settings, probe = self.settings, probing.probe
         if self._now - probing.heard > SILENCE_S:
             return self._close(probing, Verdict.INVALID, "no_report")
         if not probing.flows:
             return []
+        if (commands := self._watch_answers(probing)) is not None:
+            return commands
         if settings.loop == "closed" and not probing.settled(self._now):
             if self._now - probing.since > USERS_S:
                 return self._close(probing, Verdict.INVALID, "users_not_reached")
@@ -144,6 +164,9 @@ class Controller:
         clean_s = measurement.clean_s
         if settings.loop == "open" and overloaded(measurement, probe.load, settings):
             return self._close(probing, Verdict.FAIL, "overload", drain=True)
+        if answers.missed(probing.flows):
+            # Whether the target has gone shows within a second; until then nothing is judged.
+            return []
         if (probe.early or probe.until_steady) and clean_s >= probe.min_s:
             verdict, reason = judge(measurement, settings, self.trials, final=False)
             if verdict is Verdict.FAIL or (verdict is Verdict.PASS and probe.early):
@@ -155,9 +178,48 @@ class Controller:
             return self._close(probing, Verdict.INVALID, str(broken) if broken else "too little clean time")
         return []
 
-    def _watch_stall(self, probing: _Probing) -> list[Command] | None:
+    def _watch_answers(self, probing: Probing) -> list[Command] | None:
+        """Commands if the target is not there, or most of its answers are failures; None if it goes on."""
+        flows, load = probing.flows, probing.probe.load
+        first = answers.latest(flows, answers.FIRST_S, answers.FIRST_ANSWERS)
+        if first is not None and not self._seen.good and first.failed:
+            if not self._reached:
+                return self._unfit(probing, "target_unreachable")
+            if first.wrong == first.failed:
+                return self._unfit(probing, "every_request_fails")
+        if answers.gone(flows) and self._reached:
+            before = any(t.gone and t.load <= AGAIN * load for t in self.trials)
+            judged = self._judge(probing, Verdict.FAIL if before else Verdict.INVALID, GONE)
+            return [judged, *self._start_recovery(gone=True)]
+        explained = not self._seen.good and self._seen.nobody + self._seen.wrong == self._seen.failed
+        if answers.surging(flows, self._tolerated) and not explained:
+            return self._close(probing, Verdict.FAIL, SURGE, drain=True)
+        return None
+
+    def _unfit(self, probing: Probing, reason: str) -> list[Command]:
+        """End the search: nothing was measured that says anything of the target's capacity."""
+        judged = self._judge(probing, Verdict.INVALID, reason)
+        return [judged, *self._end(self.policy.give_up(self.trials, self.stalls, "invalid", reason))]
+
+    @property
+    def _reached(self) -> bool:
+        """Was anybody ever there?"""
+        return self._seen.good + self._seen.failed > self._seen.nobody
+
+    @property
+    def _tolerated(self) -> float:
+        """The share of failures that every constraint of the SLO allows."""
+        budgets = (self.settings.objectives[i].budget for i in self.settings.constraints)
+        return min((b for b in budgets if b is not None), default=0.0)
+
+    def _watch_stall(self, probing: Probing) -> list[Command] | None:
         """Commands if the target stands still or stood still; None if it goes on."""
         gap = self._gaps.look(probing.flows)
+        if gap is None and not self._seen.good and not self._seen.failed:
+            # Nothing has ever come back, so that no gap is unusual yet.
+            waited = sum(f.span for f in probing.flows)
+            if probing.flows[-1].open and waited > HANG_S + self.settings.limit:
+                return self._close(probing, Verdict.FAIL, "hang", drain=True)
         if gap is None or gap.start < probing.looked:
             return None
         if self._blocked(probing, gap) >= gap.length / 2:
@@ -172,7 +234,7 @@ class Controller:
                 return [] if gap.length < HANG_S + self.settings.limit else self._close(probing, Verdict.FAIL, "hang")
             # Do not pile up work on it while waiting to see whether it is a stall or a hang.
             probing.excised.append(Excision(affected, FOREVER, "stall", round(gap.length, 3)))
-            return self._start_drain(probing, probing.started + gap.start)
+            return self._start_drain(stalled=probing, stalled_at=probing.started + gap.start)
         probing.looked = gap.end
         stall = self._stall(probing, gap.start, gap.length)
         if not stall.excised:
@@ -185,19 +247,19 @@ class Controller:
         return [stall, *self._close(probing, reason="stall", drain=True)]
 
     @staticmethod
-    def _blocked(probing: _Probing, gap: Gap) -> float:
+    def _blocked(probing: Probing, gap: Gap) -> float:
         """The longest that our own event loop stood still during the gap, in seconds."""
         near = (f for f in probing.flows if f.index * SLICE_S < gap.end and gap.start < (f.index + 1) * SLICE_S + 0.1)
         return max((f.hub_lag for f in near), default=0.0)
 
-    def _stall(self, probing: _Probing, start: float, length: float) -> Stall:
+    def _stall(self, probing: Probing, start: float, length: float) -> Stall:
         spent = sum(s.length for s in self.stalls) + length
         excised = spent <= STALL_SHARE * self._now + STALL_ALLOWANCE_S
         stall = Stall(round(probing.started + start, 3), round(length, 3), probing.number, excised)
         self.stalls.append(stall)
         return stall
 
-    def _measure(self, probing: _Probing) -> Measurement:
+    def _measure(self, probing: Probing) -> Measurement:
         settle = math.ceil(probing.probe.settle_s / SLICE_S - 1e-9) + probing.settled_slices
         return Measurement(
             self.settings.bin_s,
@@ -210,7 +272,7 @@ class Controller:
         )
 
     def _close(
-        self, probing: _Probing, verdict: Verdict | None = None, reason: str = "", drain: bool = False
+        self, probing: Probing, verdict: Verdict | None = None, reason: str = "", drain: bool = False
     ) -> list[Command]:
         """End the probe, and go on: with a drain, or with the next probe at once."""
         commands: list[Command] = [self._judge(probing, verdict, reason)]
@@ -218,7 +280,7 @@ class Controller:
             return [*commands, *self._start_drain()]
         return [*commands, *self._next(carried=self.trials[-1].verdict is not Verdict.INVALID)]
 
-    def _judge(self, probing: _Probing, verdict: Verdict | None = None, reason: str = "") -> Judged:
+    def _judge(self, probing: Probing, verdict: Verdict | None = None, reason: str = "") -> Judged:
         """Append the trial. Whatever it says, an unfit measurement is INVALID. Without a verdict its counts decide; a
         probe that was cut before its time may lack them."""
         measurement = self._measure(probing)
@@ -244,17 +306,20 @@ class Controller:
             return self._end(answer)
         self._tail, self._tail_of = [], self._number
         self._number += 1
-        self._hold = _Probing(self._number, answer, self._now, carried and self.settings.loop == "open")
+        self._hold = Probing(self._number, self._now, answer, carried and self.settings.loop == "open")
         return [Hold(self._number, answer.load, answer.purpose)]
 
-    def _start_drain(self, stalled: _Probing | None = None, stalled_at: float = 0.0) -> list[Command]:
+    def _start_drain(self, **more: Any) -> list[Command]:
+        check = bool(self.trials) and self.trials[-1].overloaded
         self._number += 1
-        self._hold = _Draining(self._number, self._now, stalled, stalled_at)
+        self._hold = Draining(self._number, self._now, check=check, **more)
         return [Hold(self._number, 0.0, Purpose.DRAIN)]
 
-    def _drain(self, draining: _Draining) -> list[Command]:
+    def _drain(self, draining: Draining) -> list[Command]:
         commands: list[Command] = []
-        flows, waited = draining.flows, self._now - draining.since
+        flows, waited, limit = draining.flows, self._now - draining.since, self.settings.limit
+        if flows and flows[-1].done:
+            draining.answered = self._now
         if probing := draining.stalled:
             if resumed := next((f for f in flows if f.done), None):
                 draining.stalled = None
@@ -262,61 +327,57 @@ class Controller:
                 at = draining.stalled_at
                 commands.append(self._stall(probing, at - probing.started, end - at))
                 commands.append(self._judge(probing, reason="stall"))
-            elif waited > HANG_S + self.settings.limit:
-                draining.stalled = None
+            elif waited > HANG_S + limit:
+                draining.stalled, draining.check = None, True
                 probing.excised.clear()
                 commands.append(self._judge(probing, Verdict.FAIL, "hang"))
-        if draining.stalled is None:
-            if flows and flows[-1].open == 0:
-                return [*commands, *self._next(carried=False)]
-            if not flows and self._now - draining.heard > SILENCE_S:
-                # Nobody reports: the next probe will say so as INVALID.
-                return [*commands, *self._next(carried=False)]
-        if waited > DRAIN_S + 10 * self.settings.limit:
-            ending = self.policy.give_up(self.trials, self.stalls, "unresolved", "target_does_not_recover")
-            return [*commands, *self._end(ending)]
+        if draining.stalled is not None:
+            return commands
+        if flows and flows[-1].open == 0:
+            return [*commands, *self._emptied(draining)]
+        if self._now - draining.heard > SILENCE_S:
+            # Nobody reports: the next probe will say so as INVALID.
+            return [*commands, *self._next(carried=False)]
+        never = not self._seen.good and not self._seen.failed
+        if draining.abandoned:
+            if waited > ABANDON_S:
+                return [*commands, *self._unrecovered("target_does_not_recover")]
+        elif waited > DRAIN_S + 10 * limit or (not never and self._now - draining.answered > STUCK_S + limit):
+            if never:
+                # Not one answer to any load: not at the lowest either.
+                return [*commands, *self._unrecovered("below_minimum")]
+            self._number += 1
+            self._hold = Draining(self._number, self._now, check=True, abandoned=True)
+            commands.append(Hold(self._number, 0.0, Purpose.ABANDON))
         return commands
+
+    def _emptied(self, draining: Draining) -> list[Command]:
+        """Nothing is open any more. Go on once the target is seen to answer, if there is a load that it answered."""
+        well = not draining.abandoned and answers.back(draining.flows)
+        if not draining.check or well or all(t.verdict is not Verdict.PASS for t in self.trials):
+            return self._next(carried=False)
+        return self._start_recovery(gone=False)
+
+    def _start_recovery(self, gone: bool) -> list[Command]:
+        self._number += 1
+        self._hold = Recovering(self._number, self._now, gone)
+        grid = self.settings.grid
+        passed = min((t.load for t in self.trials if t.verdict is Verdict.PASS), default=self.settings.start)
+        load = grid.minimum if self.settings.loop == "closed" else grid.snap(min(passed, LIGHT))
+        return [Hold(self._number, load, Purpose.RECOVER)]
+
+    def _recover(self, recovering: Recovering) -> list[Command]:
+        if answers.back(recovering.flows) or self._now - recovering.heard > SILENCE_S:
+            return self._next(carried=False)
+        if self._now - recovering.since <= RECOVER_S:
+            return []
+        gone = recovering.gone or answers.missed(recovering.flows)
+        return self._unrecovered(GONE if gone else "target_does_not_recover")
+
+    def _unrecovered(self, reason: str) -> list[Command]:
+        return self._end(self.policy.give_up(self.trials, self.stalls, "unresolved", reason))
 
     def _end(self, conclusion: Conclusion) -> list[Command]:
         self.done = conclusion
         self._hold = None
         return [Done(conclusion)]
-
-
-class _Probing:
-    """The probe under way."""
-
-    def __init__(self, number: int, probe: Probe, now: float, carried: bool) -> None:
-        self.number = number
-        self.probe = probe
-        self.since = self.heard = now
-        self.started = round(now, 3)
-        self.carried = carried
-        self.flows: list[Flow] = []
-        self.cohorts: list[Cohort] = []
-        self.excised: list[Excision] = []
-        self.late: list[Excision] = []
-        self.looked = 0.0
-        self.settled_slices = 0
-
-    def settled(self, now: float) -> bool:
-        """Closed loop: are the users of this load there, and since which slice?"""
-        users = [f.users for f in self.flows]
-        if users[-1] != round(self.probe.load):
-            return False
-        reached = len(users)
-        while reached and users[reached - 1] == round(self.probe.load):
-            reached -= 1
-        self.settled_slices = reached
-        return True
-
-
-class _Draining:
-    """The load is away until the server is empty. `stalled` is the probe that waits for its stall to end."""
-
-    def __init__(self, number: int, now: float, stalled: _Probing | None, stalled_at: float) -> None:
-        self.number = number
-        self.since = self.heard = now
-        self.flows: list[Flow] = []
-        self.stalled = stalled
-        self.stalled_at = stalled_at

@@ -26,6 +26,9 @@ PHI, PHI_TRIALS = 15.0, 3
 """Dispersion of the misses around the virtual queue's before any are seen, and how many trials that expectation
 weighs."""
 
+FAILING = 0.1
+"""A probe in which more than this share of the answers failed shows no service rate."""
+
 Z95 = 1.959964
 
 
@@ -64,11 +67,11 @@ class Estimate:
 
 def service_rate(trials: Sequence[Trial], limit: float) -> tuple[float, float] | None:
     """Service rate (1/s) of the saturated server and its relative standard error, from the probes that failed; None
-    where none of them saturated it for long enough."""
+    where none of them saturated it for long enough. To fail is no service: probes with many failures say nothing."""
     total = 0.0
     seen = 0
     for trial in trials:
-        if trial.verdict is Verdict.FAIL:
+        if trial.verdict is Verdict.FAIL and trial.measurement.failed_share < FAILING:
             rate, done, share = trial.measurement.busy_rate(max(trial.load * limit / 2, 4))
             # Looking only at the worst moments of a server that coped would make it seem slow.
             if done >= 30 and (trial.overloaded or share > 0.5):

@@ -20,17 +20,30 @@ DAMPING = 1.25
 SOFT_FAILURES = 6
 """The ramp climbs over this many failures without overload: a server may fail at low load (batch timers) and pass
 above."""
+UNFIT_SHARE, UNFIT_LEAST = 0.3, 3
+"""With more invalid probes than this share, and so many at least, the others are doubtful too."""
 CHANGED = 0.15
 """A canary differs when its median latency is this share, three standard errors and two milliseconds away."""
 
 
 class Past:
-    """The valid trials of a search, in order, at second `now`."""
+    """The trials of a search, in order, at second `now`: `trials` are the valid ones, `invalid` the others."""
 
     def __init__(self, settings: Settings, trials: Sequence[Trial], now: float) -> None:
         self.settings = settings
-        self.trials = list(trials)
+        self.trials = [t for t in trials if t.verdict is not Verdict.INVALID]
+        self.invalid = [t for t in trials if t.verdict is Verdict.INVALID]
         self.now = now
+
+    @property
+    def unreliable(self) -> bool:
+        """Were so many probes unfit that those beside them are doubtful too?
+
+        Not counted are those that a known event voided from outside, and that were then repeated without it: workers
+        that came or went, a target that went away. They say nothing of how well the rest was measured.
+        """
+        unfit = sum(not t.gone and t.reason != "workers_changed" for t in self.invalid)
+        return unfit >= UNFIT_LEAST and unfit > UNFIT_SHARE * (len(self.trials) + unfit)
 
     def of(self, purpose: Purpose) -> list[Trial]:
         return [t for t in self.trials if t.purpose is purpose]
@@ -71,7 +84,8 @@ class Past:
             (t.load for t in ramp if t.verdict is Verdict.FAIL and t.load > (passed or 0.0)), default=self.best
         )
         rate = service_rate(ramp, self.settings.limit)
-        load = 0.5 * min(failed, rate[0] if rate else math.inf)
+        # Never far below what passed: a server that hangs or sheds answers at no rate to go by.
+        load = max(0.5 * min(failed, rate[0] if rate else math.inf), 0.5 * (passed or 0.0))
         return max(load if passed is None else min(load, DAMPING * passed), self.settings.grid.minimum)
 
     # -- the world ---------------------------------------------------------------------------------------------------
@@ -102,6 +116,13 @@ class Past:
     def reference(self) -> Trial:
         """The trial that this world's canaries are compared with."""
         return self.world[0]
+
+    @cached_property
+    def interrupted(self) -> Trial | None:
+        """The probe in which the target went away right before this world, unless that failed."""
+        before = [t for t in (*self.trials, *self.invalid) if self.world and t.number < self.reference.number]
+        last = max(before, key=lambda t: t.number, default=None)
+        return last if last is not None and last.gone and last.verdict is Verdict.INVALID else None
 
     @property
     def last_reference(self) -> Trial:
@@ -139,6 +160,17 @@ class Past:
     @cached_property
     def failed(self) -> list[Trial]:
         return [t for t in self._recent if t.verdict is Verdict.FAIL]
+
+    @property
+    def limited(self) -> bool:
+        """Is it a rate limiter (429) that fails most of the probes that fail?"""
+        of_limiter = 0
+        for trial in self.failed:
+            m = trial.measurement
+            refused = sum(f.errors.get("http 429", 0) for f in m.flows)
+            missed = max((m.counts(i)[0] for i in self.settings.constraints), default=0)
+            of_limiter += 2 * refused > max(missed, sum(f.failed for f in m.flows))
+        return 2 * of_limiter > len(self.failed)
 
     @cached_property
     def best(self) -> float:

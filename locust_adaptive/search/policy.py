@@ -44,9 +44,13 @@ class AdaptivePolicy:
         self._settings = settings
 
     def ask(self, trials: list[Trial], now: float, stalls: list[Stall]) -> Probe | Conclusion:
+        past = Past(self._settings, trials, now)
+        if trials and trials[-1].gone and (gates := past.of(Purpose.GATE)) and gates[-1] is not trials[-1]:
+            # A server that comes back may be cold, or another one.
+            gate = self._gate_probe(gates[-1].load)
+            return replace(gate, repeats=trials[-1].number) if trials[-1].load == gate.load else gate
         if trials and trials[-1].verdict is Verdict.INVALID:
             return self._again(trials, stalls)
-        past = Past(self._settings, [t for t in trials if t.verdict is not Verdict.INVALID], now)
         for stage in (self._ramp, self._gate, self._locate, self._refine, self._finish):
             answer = stage(past, stalls)
             if answer is not None:
@@ -55,8 +59,7 @@ class AdaptivePolicy:
 
     def give_up(self, trials: list[Trial], stalls: list[Stall], verdict: str, reason: str) -> Conclusion:
         now = trials[-1].ended if trials else 0.0
-        past = Past(self._settings, [t for t in trials if t.verdict is not Verdict.INVALID], now)
-        return self._conclude(past, stalls, verdict, reason)
+        return self._conclude(Past(self._settings, trials, now), stalls, verdict, reason)
 
     # -- stages: a probe, a conclusion, or None for "this stage is over" ---------------------------------------------
 
@@ -101,6 +104,10 @@ class AdaptivePolicy:
             if last.load <= settings.grid.minimum:
                 return self._conclude(past, stalls, "unresolved", "below_minimum")
             load = settings.grid.snap(last.load / 2)
+        return self._gate_probe(load)
+
+    def _gate_probe(self, load: float) -> Probe:
+        settings = self._settings
         slow = max(2.0, 20 / load) * 6 if settings.loop == "open" else 12.0
         longest = min(max(60.0, 40 * settings.limit, 2 * slow), 120.0)
         return Probe(load, Purpose.GATE, self._settle(1.0), min(slow, longest), longest, until_steady=True)
@@ -117,9 +124,11 @@ class AdaptivePolicy:
             return None
         if tried and tried[-1].load >= settings.grid.maximum:
             return self._ceiling(past, stalls)
-        load = self._cap(past)
+        load, repeats = self._cap(past), None
+        if not tried and (cut := past.interrupted) is not None and cut.load > past.reference.load:
+            load, repeats = cut.load, cut.number
         seconds = min(max(4.0, 4 * settings.limit, 40 / load), 20.0)
-        return Probe(load, Purpose.LOCATE, self._settle(0.5), seconds, seconds)
+        return Probe(load, Purpose.LOCATE, self._settle(0.5), seconds, seconds, repeats=repeats)
 
     def _refine(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
         if (canary := self._canary(past, CANARY_EVERY_S)) is not None:
@@ -211,7 +220,8 @@ class AdaptivePolicy:
         for trial in reversed(trials):
             if trial.verdict is not Verdict.INVALID:
                 break
-            streak += 1
+            # That the target went away is no fault of the measurement.
+            streak += not trial.gone
         if streak >= INVALID_LIMIT:
             return self.give_up(trials, list(stalls), "unresolved", "measurement_invalid")
         # Whatever disturbed us may pass.
@@ -221,6 +231,10 @@ class AdaptivePolicy:
         settings = self._settings
         warm = warmup_end(past.trials, past.light) if past.trials else None
         notes = ("not_stationary",) if past.changes else ()
+        if past.limited:
+            notes = (*notes, "rate_limited")
+        if verdict == "resolved" and past.unreliable:
+            verdict, reason = "unresolved", "measurement_invalid"
         if reason == "ceiling_reached":
             top = settings.grid.maximum
             capacity = Capacity(None, top, None, top)

@@ -12,6 +12,8 @@ import numpy as np
 from .histogram import Histogram
 from .slices import SLICE_S, Cohort, Flow, bins_per_slice
 
+GONE, SURGE = "target_gone", "errors_surge"
+
 
 class Verdict(StrEnum):
     """Law 7. PASS and FAIL move the bracket, UNDECIDED informs the estimate, INVALID does neither."""
@@ -33,6 +35,14 @@ class Purpose(StrEnum):
     VERIFY = "verify"
     CHALLENGE = "challenge"
     DRAIN = "drain"
+    ABANDON = "abandon"
+    """A drain in which what is still open is given up: the driver ends it."""
+    RECOVER = "recover"
+    """A light load, until the target answers again."""
+
+
+UNMEASURED = frozenset({Purpose.DRAIN, Purpose.ABANDON, Purpose.RECOVER})
+"""Purposes of loads that no trial comes of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +138,12 @@ class Measurement:
         return sum(f.sent for f in self.flows)
 
     @property
+    def failed_share(self) -> float:
+        """Failed ones among what came back, by the clock."""
+        done = sum(f.done for f in self.flows)
+        return sum(f.failed for f in self.flows) / done if done else 0.0
+
+    @property
     def outstanding(self) -> int:
         """Open requests at the end."""
         return self.flows[-1].open if self.flows else 0
@@ -220,7 +236,13 @@ class Trial:
 
     @property
     def overloaded(self) -> bool:
-        return self.verdict is Verdict.FAIL and self.reason in ("overload", "hang")
+        """Was the load cut at once?"""
+        return self.verdict is Verdict.FAIL and self.reason in ("overload", "hang", SURGE, GONE)
+
+    @property
+    def gone(self) -> bool:
+        """Did the target go away in it?"""
+        return self.reason == GONE
 
     def to_plain(self) -> dict[str, Any]:
         """What a reader needs beside the flows and cohorts themselves, for the journal."""

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from locust_adaptive.search.controller import DRAIN_S, SILENCE_S, Controller
+from locust_adaptive.search.controller import ABANDON_S, SILENCE_S, STUCK_S, Controller
 from locust_adaptive.search.events import (
     Capacity,
     CohortArrived,
@@ -34,7 +34,7 @@ from locust_adaptive.search.settings import Loop, Settings
 from locust_adaptive.search.slices import LADDER, SLICE_S, Cohort, Flow, NameCounts
 from locust_adaptive.search.slo import Slo
 from locust_adaptive.search.stalls import HANG_S
-from locust_adaptive.search.trial import Probe, Purpose, Trial, Verdict
+from locust_adaptive.search.trial import UNMEASURED, Probe, Purpose, Trial, Verdict
 
 BINS = 50
 LATE_BUCKET, GOOD_BUCKET = 640, 470
@@ -224,7 +224,7 @@ def test_a_server_that_never_empties_ends_the_search() -> None:
     w.run(200, open=400)
     assert w.controller.done is not None
     assert (w.controller.done.verdict, w.controller.done.reason) == ("unresolved", "target_does_not_recover")
-    assert w.t == pytest.approx(DRAIN_S + 2.5 + 1.5, abs=1.5)
+    assert w.t == pytest.approx(1.5 + STUCK_S + ABANDON_S, abs=1.5)
 
 
 def learned(*probes: Probe, loop: Loop = "open", budget_s: float = 300.0) -> World:
@@ -491,7 +491,7 @@ def test_every_search_ends_in_its_budget_whatever_happens(
     holds = [c for c in w.commands if isinstance(c, Hold)]
     numbers = [h.probe for h in holds]
     assert numbers == sorted(set(numbers))
-    probes = [h.probe for h in holds if h.purpose is not Purpose.DRAIN]
+    probes = [h.probe for h in holds if h.purpose not in UNMEASURED]
     assert [t.number for t in w.trials] in (probes, probes[:-1])
     assert all(question.grid.minimum <= h.load <= question.grid.maximum for h in holds if h.load)
 
