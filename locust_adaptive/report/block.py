@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from ..search.slo import Objective, Slo
-from ..search.validity import CPU_BOUND
+from ..search.rules import CPU_BOUND
 from . import words
 from .exitcode import Gate
 from .lines import WORDS, decisive, limit, name, reading

@@ -8,7 +8,7 @@ written for speed.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from .histogram import index_of
 from .slices import LADDER, LIMIT_RUNG, SLICE_S, Cohort, Flow, NameCounts, Shipment
@@ -206,18 +206,23 @@ class Meter:
         for row in cohort.rungs:
             row[-1] += 1
 
-    def open_requests(self) -> list[Request]:
-        """Every open request, oldest first."""
-        return sorted([*self._set_up.values(), *self._open.values()], key=lambda r: r.order)
+    def skip(self, now: float) -> None:
+        """An arrival that this process did not send because it stood still, or was not to send: it is missing from the
+        load, but says nothing of the target."""
+        if now >= self._slice_end:
+            self._roll(now)
+        self._flow.intended += 1
+        self._flow.tasks += 1
+        self._flow.dropped += 1
 
     # -- giving out --------------------------------------------------------------------------------------------------
 
-    def health(self, cpu: float, hub_lag: float, users: int) -> None:
+    def health(self, cpu: float, hub_lag: float, users: int, host: Mapping[str, float] | None = None) -> None:
         """The generator's state in the slice that has just ended, to be given before `collect`: share of a core,
-        longest loop delay (s), live users, and open-loop arrivals made since the last report."""
+        longest loop delay (s), live users, and what the host says of itself (`Flow.host`)."""
         ended = self._flows or [self._flow]
         for flow in ended:
-            flow.cpu, flow.hub_lag, flow.users = cpu, hub_lag, users
+            flow.cpu, flow.hub_lag, flow.users, flow.host = cpu, hub_lag, users, dict(host or {})
         self._flow.users = users
 
     def next_collect(self) -> float:

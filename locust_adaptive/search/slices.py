@@ -48,8 +48,10 @@ class Flow:
     at its end, the oldest for `oldest` seconds. `area` is the integral of the open requests over the slice and
     `residence` the time that requests spent open in it, both in request-seconds: by Little's law they are the same
     number, found in two ways. `intended` arrivals were due, `dropped` of them could not be sent. `lag` is a latency
-    histogram (bucket -> count) of how late they went out, `cpu` the busiest generator's share of a core, `hub_lag`
-    its longest event-loop delay in seconds, `users` the live Locust users. `tasks` open-loop arrivals were made, each
+    histogram (bucket -> count) of how late they went out, `cpu` the busiest generator's share of a core, `cpus` that of
+    each where they differ, `hub_lag` the longest event-loop delay in seconds, `users` the live Locust users.
+    `host` holds shares that a generator asked its host for (`steal`, `throttled`, `descriptors`), the worst of all;
+    one that is not there is not known. `tasks` open-loop arrivals were made, each
     of one request or more. `errors` counts by kind those of the completions that failed, known long before the
     cohort's.
     """
@@ -70,6 +72,8 @@ class Flow:
     users: int = 0
     tasks: int = 0
     errors: dict[str, int] = field(default_factory=dict)
+    cpus: list[float] = field(default_factory=list)
+    host: dict[str, float] = field(default_factory=dict)
 
     @property
     def sent(self) -> int:
@@ -100,6 +104,8 @@ class Flow:
         self.users += other.users
         self.tasks += other.tasks
         _add(self.errors, other.errors)
+        for key, share in other.host.items():
+            self.host[key] = max(self.host.get(key, 0.0), share)
 
     def to_plain(self) -> dict[str, Any]:
         """Plain numbers, lists and strings, for msgpack and JSON; zero fields are left out."""
@@ -115,6 +121,10 @@ class Flow:
                 plain[name] = value
         if self.errors:
             plain["errors"] = dict(sorted(self.errors.items()))
+        if self.cpus:
+            plain["cpus"] = [round(share, 6) for share in self.cpus]
+        if self.host:
+            plain["host"] = {key: round(share, 6) for key, share in sorted(self.host.items())}
         return plain
 
     @classmethod
@@ -122,7 +132,9 @@ class Flow:
         fields: dict[str, Any] = {k: v for k, v in plain.items() if k != "i"}
         for name in ("arrivals", "completions", "lag"):
             fields[name] = _unflat(plain.get(name, ()))
-        fields["errors"] = dict(plain.get("errors", {}))
+        fields.update(
+            errors=dict(plain.get("errors", {})), cpus=list(plain.get("cpus", ())), host=dict(plain.get("host", {}))
+        )
         return cls(index=plain["i"], **fields)
 
 
@@ -261,6 +273,8 @@ class Merger:
         total = Flow(index, span=0.0)
         for share in shares:
             total.merge(share)
+        cpus = [flows[index].cpu if len(flows) > index else 0.0 for flows in self._flows.values()]
+        total.cpus = cpus if len(set(cpus)) > 1 else []
         return total
 
 

@@ -42,6 +42,8 @@ def flows(index: st.SearchStrategy[int]) -> st.SearchStrategy[Flow]:
         cpu=st.integers(0, 64).map(lambda n: n / 64),
         hub_lag=amounts,
         users=st.integers(0, 9),
+        errors=st.sampled_from([{}, {"http 503": 3}, {"http 503": 1, "no ports": 2}]).map(dict),
+        host=st.sampled_from([{}, {"steal": 0.25}, {"steal": 0.5, "throttled": 0.125}]).map(dict),
     )
 
 
@@ -162,6 +164,10 @@ def test_any_interleaving_of_the_workers_gives_the_same_slices_in_order(data: st
         out_flows += new_flows
         out_cohorts += new_cohorts
     longest = max(map(len, mine.values()))
+    for i, flow in enumerate(out_flows):
+        shares = [mine[w][i].cpu if len(mine[w]) > i else 0.0 for w in workers]
+        assert (flow.cpus or [flow.cpu] * len(workers)) == shares
+        flow.cpus = []
     assert out_flows == [merged_flow(*(mine[w][i] for w in workers if len(mine[w]) > i)) for i in range(longest)]
     assert out_cohorts == [merged_cohort(*(theirs[w][i] for w in workers)) for i in range(n_cohorts)]
 

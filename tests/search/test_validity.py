@@ -1,14 +1,28 @@
+from typing import Any
+
 import pytest
 
+from locust_adaptive.search.controller import SILENCE_S, USERS_S
 from locust_adaptive.search.grid import Grid
 from locust_adaptive.search.histogram import index_of
+from locust_adaptive.search.rules import CPU_BOUND, RULES, SENT_BOUND
 from locust_adaptive.search.settings import Settings
-from locust_adaptive.search.slices import Flow
+from locust_adaptive.search.slices import OWN_ERRORS, Flow
 from locust_adaptive.search.slo import Slo
 from locust_adaptive.search.trial import Measurement, Verdict
-from locust_adaptive.search.validity import CPU_BOUND, SENT_BOUND, fault, lag_bound, lag_quantile, late_slices
+from locust_adaptive.search.validity import (
+    Check,
+    checks,
+    fault,
+    lag_bound,
+    lag_quantile,
+    late_slices,
+    lightest_errors,
+    worst,
+)
 from locust_adaptive.simulation.search import simulate
 from locust_adaptive.simulation.server import Server
+from tests.support.trials import measurement
 
 LIMIT_S = 0.25
 
@@ -17,8 +31,12 @@ def measured(*flows: Flow, settle: int = 0) -> Measurement:
     return Measurement(0.01, flows, (), settle=settle, excised=tuple(late_slices(list(flows), LIMIT_S)))
 
 
-def flow(index: int, cpu: float = 0.1, dropped: int = 0, lag_s: float = 0.0, hub_lag: float = 0.0) -> Flow:
-    return Flow(index, intended=100, dropped=dropped, lag={index_of(lag_s): 100}, cpu=cpu, hub_lag=hub_lag)
+def flow(index: int, dropped: int = 0, lag_s: float = 0.0, **more: Any) -> Flow:
+    return Flow(index, intended=100, dropped=dropped, lag={index_of(lag_s): 100}, **{"cpu": 0.1, **more})
+
+
+def check(flows: list[Flow], rule: str, users: float | None = None, reason: str = "") -> Check:
+    return next(c for c in checks(measured(*flows), LIMIT_S, users, reason) if c.rule.id == rule)
 
 
 def test_a_calm_generator_is_fit() -> None:
@@ -41,6 +59,106 @@ def test_98_percent_must_be_sent(dropped: int, broken: bool) -> None:
     assert (found is not None) is broken
     if found:
         assert (found.rule, found.value, found.bound) == ("share of arrivals sent", 0.97, SENT_BOUND)
+
+
+def test_one_saturated_process_of_four_is_not_averaged_away() -> None:
+    flows = [flow(i, cpu=0.95, cpus=[0.1, 0.95, 0.1, 0.1]) for i in range(10)]
+    found = fault(measured(*flows), LIMIT_S)
+    assert found is not None
+    assert (found.rule, found.value) == ("generator CPU", pytest.approx(0.95))
+
+
+def test_processes_that_take_turns_at_work_are_not_one_busy_one() -> None:
+    flows = [flow(i, cpu=0.9, cpus=[0.9, 0.3] if i % 2 else [0.3, 0.9]) for i in range(20)]
+    assert fault(measured(*flows), LIMIT_S) is None
+    assert check(flows, "V1").value == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(("busy", "broken"), [(5, False), (6, True)])
+def test_three_busy_seconds_are_enough(busy: int, broken: bool) -> None:
+    found = fault(measured(*(flow(i, cpu=0.95 if 10 <= i < 10 + busy else 0.1) for i in range(40))), LIMIT_S)
+    assert (found is not None) is broken
+    if found:
+        assert (found.rule, found.value, found.bound) == ("generator CPU in any 3 s", pytest.approx(0.95), 0.9)
+
+
+@pytest.mark.parametrize("kind", OWN_ERRORS)
+def test_a_request_that_this_machine_could_not_send_voids_the_probe(kind: str) -> None:
+    """Also while settling: what it was refused, the target was spared."""
+    found = fault(measured(flow(0, errors={kind: 2, "http 503": 50}), *(flow(i) for i in range(1, 6)), settle=1), 0.25)
+    assert found is not None
+    assert (found.rule, found.value, found.bound) == (kind, 2, 0)
+
+
+def test_the_cause_is_named_before_what_follows_from_it() -> None:
+    flows = [flow(i, cpu=0.95, dropped=50, lag_s=0.5, errors={"no ports": 1}) for i in range(10)]
+    broken = [c.rule.id for c in checks(measured(*flows), LIMIT_S) if c.ok is False]
+    assert broken == ["V15b", "V1", "V1b", "V3", "V18"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "host", "ok"),
+    [
+        ("V15d", {"descriptors": 0.79}, True),
+        ("V15d", {"descriptors": 0.81}, False),
+        ("V19", {"steal": 0.009}, True),
+        ("V19", {"steal": 0.02}, False),
+        ("V19b", {"throttled": 0.0}, True),
+        ("V19b", {"throttled": 0.1}, False),
+        ("V19", {}, None),
+    ],
+)
+def test_what_the_host_does_is_flagged_and_voids_nothing(rule: str, host: dict[str, float], ok: bool | None) -> None:
+    flows = [flow(i, host=host) for i in range(10)]
+    found = check(flows, rule)
+    assert (found.ok, found.rule.effect) == (ok, "flag")
+    assert (found.value is None) is (ok is None)
+    assert fault(measured(*flows), LIMIT_S) is None
+
+
+def test_little_s_law_is_flagged_above_5_percent() -> None:
+    assert check([flow(0, area=100.0, residence=104.9)], "V25").ok is True
+    assert check([flow(0, area=100.0, residence=105.1)], "V25").ok is False
+
+
+def test_what_the_controller_found_is_in_the_reason() -> None:
+    flows = [flow(i, users=5) for i in range(3)]
+    assert check(flows, "V10").ok is None, "open loop has no users to reach"
+    assert check(flows, "V10", users=5).ok is True
+    missing = check(flows, "V10", users=7, reason="users_not_reached")
+    assert (missing.ok, missing.value) == (False, 2)
+    assert check(flows, "V11").ok is True
+    assert check(flows, "V11", reason="no_report").ok is False
+    assert check(flows, "V11b", reason="workers_changed").ok is False
+
+
+def test_the_bounds_are_those_the_controller_keeps() -> None:
+    assert next(r.bound for r in RULES if r.name == "no_report") == SILENCE_S
+    assert f"{USERS_S:g} s" in next(r.formula for r in RULES if r.name == "users_not_reached")
+
+
+def test_the_worst_of_several_probes() -> None:
+    calm, hard = [flow(0, dropped=1)], [flow(0, cpu=0.9, host={"steal": 0.5})]
+    found = {c.rule.id: c for c in worst([checks(measured(*flows), LIMIT_S) for flows in (calm, hard)])}
+    assert (found["V1"].value, found["V1"].ok) == (0.9, False)
+    assert (found["V3"].value, found["V3"].ok) == (0.99, True)
+    assert (found["V19"].value, found["V19"].ok) == (0.5, False)
+    assert (found["V10"].value, found["V10"].ok) == (None, None)
+    assert worst([]) == []
+
+
+def test_errors_at_the_lightest_load_are_flagged() -> None:
+    def probe(sent: int, errors: int) -> Measurement:
+        return measurement([(sent, 0)], errors=[errors])
+
+    assert lightest_errors([(2.0, probe(100, 0)), (40.0, probe(100, 50))]).ok is True
+    found = lightest_errors([(2.0, probe(100, 3)), (2.0, probe(100, 0)), (40.0, probe(100, 50))])
+    assert (found.ok, found.value) == (False, 0.015)
+    assert lightest_errors([]).ok is None
+
+
+def test_an_empty_probe_has_nothing_to_hold_against_it() -> None:
+    assert {c.ok for c in checks(measured(), LIMIT_S)} <= {None, True}
 
 
 def test_what_happens_while_settling_is_forgiven() -> None:
