@@ -22,8 +22,7 @@ def table() -> str:
     for option in OPTIONS:
         default = f"`{option.default}`" if option.default else ""
         meaning = option.help.replace("%%", "%").replace("|", "\\|").replace("<", "&lt;")
-        web = "yes" if option.web else "no"
-        rows.append(f"| `{option.flag}` | `{option.name}` | `{option.env}` | {default} | {web} | {meaning} |")
+        rows.append(f"| `{option.flag}` | `{option.name}` | `{option.env}` | {default} | {option.web} | {meaning} |")
     return "".join(row + "\n" for row in rows)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ..search.grid import Grid
 from ..search.settings import Loop, Settings
@@ -27,12 +27,13 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Option:
-    """One option. `name` is the attribute of the shape and, with dashes, the flag. `web`: may the start form set it."""
+    """One option. `name` is the attribute of the shape and, with dashes, the flag. `web`: may the start form set it;
+    `lower only` is a cap, held against what it was when the process started."""
 
     name: str
     default: str
     help: str
-    web: bool = True
+    web: Literal["no", "lower only", "yes"] = "yes"
 
     @property
     def flag(self) -> str:
@@ -47,17 +48,29 @@ OPTIONS = (
     Option("slo", "", "the SLO that the capacity must meet, e.g. 'p99<250ms & errors<1%%'; may be repeated"),
     Option("adaptive_start", "", "first load tried: arrivals/s in open loop (2), users in closed loop (1)"),
     Option("adaptive_min", "", "lowest load tried (0.1 arrivals/s, or 1 user)"),
-    Option("adaptive_max", "", "highest load ever offered (10000 arrivals/s, or 1000 users); -u lowers it"),
+    Option(
+        "adaptive_max", "", "highest load ever offered (10000 arrivals/s, or 1000 users); -u lowers it", "lower only"
+    ),
     Option("adaptive_precision", "6%", "half width that the 95 %% interval of the capacity must reach"),
     Option("adaptive_soak", "30s", "how long the verified load must hold the SLO"),
     Option("adaptive_spike_tolerance", "3%", "share of the time that stalls of the target may take and be forgiven"),
     Option("adaptive_min_capacity", "", "gate: exit 1 unless the capacity's lower end reaches this"),
-    Option("adaptive_cap", "2000", "requests in flight, per worker, above which arrivals are dropped"),
+    Option("adaptive_cap", "2000", "requests in flight, per worker, above which arrivals are dropped", "lower only"),
     Option("adaptive_seed", "1", "seed of the arrivals and of the order of recorded requests"),
-    Option("adaptive_out", "", "folder for the results (adaptive-results/<UTC time>); never overwritten", web=False),
+    Option("adaptive_out", "", "folder for the results (adaptive-results/<UTC time>); never overwritten", "no"),
+    Option(
+        "adaptive_web_hosts",
+        "",
+        "names of the web UI, comma separated, besides localhost, IP addresses and the names of this machine",
+        "no",
+    ),
 )
 
 DEFAULT_BUDGET_S = 1200.0
+DEFAULT_MAX: Mapping[Loop, float] = {"open": 10_000.0, "closed": 1000.0}
+DEFAULT_CAP = 2000.0
+LONGEST_TEXT = 1000
+"""Characters of an option: no SLO that a person can read is longer."""
 
 
 class _Joined(argparse.Action):
@@ -84,7 +97,7 @@ def add_arguments(parser: Any, shape_class: Any) -> None:
             help=option.help,
             **extra,
         )
-        action.include_in_web_ui = option.web
+        action.include_in_web_ui = option.web != "no"
 
 
 @dataclass(frozen=True)
@@ -102,12 +115,12 @@ class Plan:
 
 def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: int | None) -> Plan:
     """Parse everything. `max_users`: what -u asked for, None if it was not given. Raises ConfigError."""
-    texts = {o.name: _pick(o, shape, options) for o in OPTIONS}
-    loop = _loop(user_classes)
+    texts = texts_of(shape, options)
+    loop = loop_of(user_classes)
     slo = _slo(texts["slo"])
-    default_max, default_min, default_start = (10_000.0, 0.1, 2.0) if loop == "open" else (1000.0, 1.0, 1.0)
+    default_min, default_start = (0.1, 2.0) if loop == "open" else (1.0, 1.0)
     number = _whole if loop == "closed" else _positive
-    highest = _parse("adaptive_max", texts, number, default_max)
+    highest = _parse("adaptive_max", texts, number, DEFAULT_MAX[loop])
     if max_users is not None:
         if max_users < 1:
             raise ConfigError(f"-u {max_users}: it is the highest load to offer, and must leave at least 1")
@@ -134,7 +147,7 @@ def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: in
     return Plan(
         settings=settings,
         unit=_unit(highest) if loop == "open" else 1.0,
-        cap=int(_parse("adaptive_cap", texts, _whole, 2000.0)),
+        cap=int(_parse("adaptive_cap", texts, _whole, DEFAULT_CAP)),
         seed=int(_parse("adaptive_seed", texts, _seed, 1.0)),
         min_capacity=_parse("adaptive_min_capacity", texts, _positive, math.nan)
         if texts["adaptive_min_capacity"].strip()
@@ -142,6 +155,44 @@ def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: in
         out=texts["adaptive_out"].strip(),
         texts=texts,
     )
+
+
+def caps(shape: Any, options: Any, loop: Loop, max_users: int | None) -> dict[str, float]:
+    """What the web form may only lower, by flag: the load, what is in flight, seconds, and users if -u was given. Where
+    a text cannot be read, its default stands: that is no way to have more."""
+    texts = {o.name: _pick(o, shape, options) for o in OPTIONS}
+
+    def held(name: str, default: float) -> float:
+        try:
+            return _parse(name, texts, _positive, default)
+        except ConfigError:
+            return default
+
+    found = {
+        "--adaptive-max": held("adaptive_max", DEFAULT_MAX[loop]),
+        "--adaptive-cap": held("adaptive_cap", DEFAULT_CAP),
+        "-t": float(getattr(options, "run_time", None) or DEFAULT_BUDGET_S),
+    }
+    return found if max_users is None else {**found, "-u": float(max_users)}
+
+
+def check_lowered(held: Mapping[str, float], asked: Mapping[str, float]) -> None:
+    """Raise ConfigError when a cap asked for in the web form is above the one that held at the start."""
+    for flag, most in held.items():
+        if asked.get(flag, 0.0) > most:
+            raise ConfigError(
+                f"{flag} {asked[flag]:g} is above {most:g}, which held when locust was started: the web form can lower "
+                f"it, and not raise it. For more, start locust with {flag} {asked[flag]:g}"
+            )
+
+
+def texts_of(shape: Any, options: Any) -> dict[str, str]:
+    """The text of each option that holds. Raises ConfigError for one of endless length."""
+    texts = {o.name: _pick(o, shape, options) for o in OPTIONS}
+    for option in OPTIONS:
+        if (length := len(texts[option.name])) > LONGEST_TEXT:
+            raise ConfigError(f"{option.flag}: a text of {length} characters; {LONGEST_TEXT} at most are read")
+    return texts
 
 
 def _text(value: Any) -> str:
@@ -158,7 +209,8 @@ def _pick(option: Option, shape: Any, options: Any) -> str:
     return option.default
 
 
-def _loop(user_classes: Sequence[Any]) -> Loop:
+def loop_of(user_classes: Sequence[Any]) -> Loop:
+    """Open or closed loop? Raises ConfigError for a mixture, and for none."""
     from .openloop import is_open_loop
 
     open_, closed = ([c.__name__ for c in user_classes if is_open_loop(c) is wanted] for wanted in (True, False))

@@ -9,9 +9,11 @@ from typing import Any
 from locust import events
 
 from . import options, replayuser, session
+from .checks import before_load
 from .exchange import leads, makes_load
 from .shape import AdaptiveShape
 from .signals import end_forks
+from .web import Door, shapes
 
 logger = logging.getLogger("locust_adaptive")
 
@@ -44,10 +46,12 @@ def on_init(environment: Any, runner: Any, **_: Any) -> None:
         if leads(runner) and environment.parsed_options.processes:
             end_forks()
         sys.exit(2)
-    if leads(runner) and isinstance(environment.shape_class, AdaptiveShape):
+    if leads(runner) and shapes(environment):
         # Locust sets num_users to 1 later when it was not given.
         session.adaptive_of(environment).max_users = getattr(environment.parsed_options, "num_users", None)
         environment.events.test_stop.add_listener(lambda **_: _on_test_stop(environment))
+        if environment.web_ui is not None and environment.parsed_options is not None:
+            Door(environment)
 
 
 def _check(environment: Any, runner: Any) -> None:
@@ -56,9 +60,7 @@ def _check(environment: Any, runner: Any) -> None:
     if not isinstance(shape, AdaptiveShape) or parsed is None:
         return
     if leads(runner) and (parsed.headless or parsed.autostart):
-        session.check_out(options.resolve(shape, parsed, environment.user_classes, parsed.num_users))
-        if makes_load(runner) or parsed.processes:
-            replayuser.prepare(environment.user_classes)
+        before_load(environment, shape, parsed, environment.user_classes, parsed.num_users)
     elif not leads(runner) and not parsed.processes:  # forks of one master, who has looked
         replayuser.prepare(environment.user_classes)
 

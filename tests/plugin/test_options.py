@@ -12,7 +12,17 @@ from locust import FastHttpUser, HttpUser
 from locust.argument_parser import get_empty_argument_parser
 
 from locust_adaptive import AdaptiveShape, OpenLoop
-from locust_adaptive.plugin.options import OPTIONS, ConfigError, Plan, add_arguments, resolve
+from locust_adaptive.plugin.options import (
+    LONGEST_TEXT,
+    OPTIONS,
+    ConfigError,
+    Plan,
+    add_arguments,
+    caps,
+    check_lowered,
+    loop_of,
+    resolve,
+)
 
 
 class Arriving(OpenLoop, FastHttpUser):
@@ -56,6 +66,7 @@ MEANING = [
     ("--adaptive-seed", "7", lambda p: p.seed, 7),
     ("--adaptive-seed", "0", lambda p: p.seed, 0),
     ("--adaptive-out", " here ", lambda p: p.out, "here"),
+    ("--adaptive-web-hosts", "load.example.com", lambda p: p.texts["adaptive_web_hosts"], "load.example.com"),
     ("--slo", "p95<1s", lambda p: str(p.settings.slo), "p95<1s"),
     ("-t", "90", lambda p: p.settings.budget_s, 90.0),
 ]
@@ -183,11 +194,63 @@ def test_the_command_line_stands_over_the_environment(monkeypatch) -> None:
     assert plan("--adaptive-max", "40").settings.grid.maximum == 40
 
 
-def test_all_but_the_folder_are_in_the_web_form() -> None:
+def test_paths_and_hosts_are_not_in_the_web_form() -> None:
     parser = get_empty_argument_parser()
     add_arguments(parser, Shape)
     hidden = {a.dest for a in parser._actions if getattr(a, "include_in_web_ui", True) is False}
-    assert hidden == {"adaptive_out"}
+    assert hidden == {"adaptive_out", "adaptive_web_hosts"}
+    assert hidden == {option.name for option in OPTIONS if option.web == "no"}
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_an_endless_text_is_not_read(option) -> None:
+    with pytest.raises(ConfigError, match=f"{option.flag}: a text of {LONGEST_TEXT + 1} characters"):
+        plan(option.flag, "9" * (LONGEST_TEXT + 1))
+
+
+# -- caps ------------------------------------------------------------------------------------------------------------
+
+
+def held(users: Any = (Arriving,), max_users: int | None = None, **options: Any) -> dict[str, float]:
+    return caps(Shape, SimpleNamespace(**options), loop_of(users), max_users)
+
+
+def test_the_options_that_may_only_be_lowered_are_caps() -> None:
+    flags = {option.flag for option in OPTIONS if option.web == "lower only"}
+    assert flags | {"-t", "-u"} == set(held(max_users=5))
+
+
+def test_the_caps_without_options_are_what_a_search_takes() -> None:
+    for users in ((Arriving,), (Visiting,)):
+        p, found = plan(users=users), held(users)
+        assert found == {
+            "--adaptive-max": p.settings.grid.maximum,
+            "--adaptive-cap": p.cap,
+            "-t": p.settings.budget_s,
+        }
+
+
+def test_caps_are_read_as_given() -> None:
+    given = held(max_users=40, adaptive_max="300", adaptive_cap="70", run_time=90)
+    assert given == {"--adaptive-max": 300, "--adaptive-cap": 70, "-t": 90, "-u": 40}
+
+
+@pytest.mark.parametrize("text", ["many", "inf", "nan", "0", "-5", "1e999"])
+def test_a_cap_that_cannot_be_read_is_none_to_have_more_by(text: str) -> None:
+    assert held(adaptive_max=text, adaptive_cap=text)["--adaptive-max"] == 10_000
+
+
+@given(st.floats(0.1, 1e6), st.floats(0.1, 1e6))
+def test_a_cap_is_lowered_and_never_raised(one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    check_lowered({"--adaptive-max": high}, {"--adaptive-max": low})
+    if low < high:
+        with pytest.raises(ConfigError, match=r"--adaptive-max .* is above .* start locust with --adaptive-max"):
+            check_lowered({"--adaptive-max": low}, {"--adaptive-max": high})
+
+
+def test_a_cap_that_nobody_asks_for_stands() -> None:
+    check_lowered({"-u": 5}, {})
 
 
 # -- Locust's own options --------------------------------------------------------------------------------------------
