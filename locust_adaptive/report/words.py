@@ -148,8 +148,24 @@ TRIAL_REASONS = {
     "send lag p99 in seconds": Word(
         "requests left later than 5 ms and 5 % of the limit", "give the generator a core of its own, or add workers"
     ),
+    "generator CPU in any 3 s": Word(
+        "a generator process used more than 90 % of its core for 3 s", "add workers, or use a cheaper client"
+    ),
+    "no descriptors": Word(
+        "the generator could open no more files: requests failed before they left",
+        "raise the limit on open files (ulimit -n), or add workers",
+    ),
+    "no ports": Word(
+        "the generator's host has no local port left for the target: requests failed before they left",
+        "keep connections alive, or add workers on other machines or addresses",
+    ),
+    "no buffers": Word(
+        "the generator's host has no memory for sockets: requests failed before they left",
+        "give the generator more memory, or add workers on other machines",
+    ),
 }
-"""Reasons of a trial beside the texts of objectives. The last four are followed by the value, its bound and advice."""
+"""Reasons of a trial beside the texts of objectives. From `generator CPU` on they are rules of validity, followed by the
+value, its bound and advice."""
 
 EXIT_CODES = {
     0: "resolved, and every gate is met; or every gate is met where the capacity is only bounded or imprecise",
