@@ -32,14 +32,19 @@ from ..search.events import (
     WorkersChanged,
 )
 from ..search.slices import Merger, Shipment
-from .exchange import END, HOLD, SETUP, MasterSide
+from ..search.trial import Purpose
+from .exchange import ALIVE, ASK, END, HOLD, LEASE, LEAVE, LOCAL, REFUSED, SETUP, SLICES, WHO, MasterSide
 from .guards import clock
+from .identity import versions
 from .options import Plan
+from .roll import Roll
 
 logger = logging.getLogger("locust_adaptive")
 
 TICK_S = 0.5
 USERS_WAIT_S = 30.0
+WORKERS_LOST = "workers_lost"
+NO_LOAD = "No load was made. Start all workers with the same packages, locustfile and traces, then run again"
 
 
 class Conductor:
@@ -50,56 +55,48 @@ class Conductor:
         plan: Plan,
         side: MasterSide,
         controller: Controller,
-        live_users: Callable[[], int],
         record: Callable[[Event, list[Command]], None],
         finish: Callable[[], None],
     ) -> None:
         self.plan = plan
         self.controller = controller
-        self.workers = side.workers()
-        self.users = self._users_for(plan.settings.grid.minimum)
-        """Locust users that there should be now."""
+        self.users = 0
+        """Locust users that there should be now: none until it is known that all workers may take part."""
         self.finished = False
         """Is the search over, and all of it written?"""
         self.failure: str | None = None
         """What went wrong here, if something did: the answer is none of the target's."""
         self._ending = False
         self._side = side
-        self._live_users = live_users
         self._record = record
         self._finish = finish
+        self._roll = Roll(versions())
+        self._left: set[str] = set()
+        self._setups = 0
         self._queue: SimpleQueue = SimpleQueue()
         self._mergers: dict[int, Merger] = {}
-        self._started = clock()
+        self._started = self._looked = self._stepped = clock()
         self._greenlet: gevent.Greenlet | None = None
         self._hold_in_force: Hold | None = None
-        side.on_slices = lambda worker, data: self._queue.put((worker, data))
-        side.on_refused = lambda worker, reason: self._queue.put((worker, reason))
+        side.on_message = lambda kind, worker, data: self._queue.put((kind, worker, data))
+
+    @property
+    def workers(self) -> list[str]:
+        """Those who take part, by name."""
+        return self._roll.members
 
     @property
     def now(self) -> float:
         """Seconds of the search."""
         return round(clock() - self._started, 3)
 
-    def prepare(self) -> None:
-        """Tell the workers what will be asked of them. To be called before Locust spawns the first user."""
-        settings = self.plan.settings
-        shards = ShardMap(self.workers).to_dict()
-        for worker in self.workers:
-            setup = {
-                "slo": str(settings.slo),
-                "loop": settings.loop,
-                "bin_s": settings.bin_s,
-                "patience": settings.patience,
-                "cap": self.plan.cap,
-                "seed": self.plan.seed,
-                "workers": self.workers,
-                "shards": shards,
-            }
-            self._side.send(SETUP, setup, worker)
-
     def start(self) -> None:
-        """Begin, once the first users are there."""
+        """Ask the workers who they are, and begin once all agree."""
+        self._look()
+        gevent.sleep(0)  # in one process, the answer is there at once
+        while not self._queue.empty():
+            self._take(*self._queue.get())
+        self._convene()
         self._greenlet = gevent.spawn(self._run)
 
     def stop(self, reason: str) -> None:
@@ -110,7 +107,8 @@ class Conductor:
             else:
                 self._greenlet.kill(block=True)
         if not self.finished:
-            self._stop(reason)
+            # Locust ends a test by itself when it has lost all workers.
+            self._stop(WORKERS_LOST if self._roll.deserted else reason)
 
     def fail(self, error: BaseException) -> None:
         """End now because of a fault of our own."""
@@ -121,13 +119,14 @@ class Conductor:
 
     def _run(self) -> None:
         try:
-            # A worker without a live user sends nothing: wait for one each, so that the first probe is whole.
-            deadline = clock() + USERS_WAIT_S
-            while self._live_users() < len(self.workers) and clock() < deadline:
-                gevent.sleep(0.05)  # Locust has no event for a user that is there
-            self._started = clock()
-            while not self._queue.empty():  # nothing but refusals, yet
+            while not self._convene():
                 self._wait()
+            deadline = clock() + USERS_WAIT_S
+            while not self.finished and not self._ready and clock() < deadline:
+                self._wait(0.05)  # Locust has no event for a user that is there
+            self._started = clock()
+            if self.failure is not None:
+                self._stop(self.failure)
             self._step(Started(0.0, len(self.workers)))
             while not self.finished:
                 self._wait()
@@ -143,22 +142,33 @@ class Conductor:
             logger.exception("the search could not come to a conclusion")
             self._end()
 
-    def _wait(self) -> None:
-        try:
-            worker, data = self._queue.get(timeout=TICK_S)
-        except Empty:
-            self._check_workers()
-            self._step(TimePassed(self.now))
+    def _wait(self, longest: float = TICK_S) -> None:
+        """Take in one message, or wait for one; or look around, however many messages there are."""
+        left = self._looked + TICK_S - clock()
+        if left <= 0:
+            if self._hold_in_force is not None:
+                self._tick()
+            self._look()
             return
-        if isinstance(data, str):
-            self.failure = data if len(self.workers) == 1 else f"worker {worker}: {data}"
-            logger.error("%s", self.failure)
-            self._stop(self.failure)
-        else:
-            self._take(worker, data)
+        try:
+            message = self._queue.get(timeout=min(left, longest))
+        except Empty:
+            return
+        self._take(*message)
 
-    def _take(self, worker: str, data: Mapping[str, Any]) -> None:
-        shipment = Shipment.from_plain(data)
+    def _take(self, kind: str, worker: str, data: Any) -> None:
+        if kind == ALIVE:
+            self._roll.hear(worker, data["at"], data["setup"])
+            if worker in self.workers:
+                self._side.send(LEASE, {"at": data["at"]}, worker)
+        elif kind == WHO:
+            self._roll.answer(worker, data)
+        elif kind == REFUSED:
+            self._roll.refuse(worker, data)
+        elif kind == SLICES and data["setup"] == self._setups:
+            self._take_shipment(worker, Shipment.from_plain(data["shipment"]))
+
+    def _take_shipment(self, worker: str, shipment: Shipment) -> None:
         merger = self._mergers.get(shipment.probe)
         if merger is None:
             return
@@ -167,26 +177,107 @@ class Conductor:
             self._step(FlowArrived(self.now, shipment.probe, flow))
         for cohort in cohorts:
             self._step(CohortArrived(self.now, shipment.probe, cohort))
-        if flows:
-            self._check_workers()
 
-    def _check_workers(self) -> None:
-        workers = self._side.workers()
-        if workers != self.workers and workers and not self.finished:
-            logger.warning("workers changed: %d before, %d now; the probe is void", len(self.workers), len(workers))
-            self.workers = workers
-            self.prepare()
-            held = self._hold_in_force
-            self._step(WorkersChanged(self.now, len(workers)))
-            if held is not None and held is self._hold_in_force and not self.finished:
-                # Nothing else was asked for (a drain goes on): the same again, by those who are there now.
-                self._mergers.pop(held.probe, None)
-                self._hold(held)
+    # -- who takes part ----------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """See who is there, and ask those that are new."""
+        now = clock()
+        for worker in self._roll.call(self._side.workers(), now - self._looked):
+            self._side.send(ASK, {}, worker)
+        self._looked = now
+
+    def _convene(self) -> bool:
+        """Before the start: True once the workers are set up, or cannot be."""
+        if self.workers or self.failure:
+            return True
+        if self._roll.pending:
+            return False
+        if odd := self._roll.odd:
+            self._refuse_to_start(odd)
+        elif present := self._roll.present:
+            self._set_up(present)
+        else:
+            self._stop(WORKERS_LOST)
+        return True
+
+    def _refuse_to_start(self, odd: Mapping[str, str]) -> None:
+        whose = [self._named(worker, why) for worker, why in odd.items()]
+        self.failure = ". ".join([*whose, NO_LOAD] if self._distributed else whose)
+        logger.error("%s", self.failure)
+
+    @property
+    def _ready(self) -> bool:
+        """Are the workers set up, and can each send? In open loop one without a live user cannot."""
+        if odd := self._roll.odd:
+            self._refuse_to_start(odd)
+        if self.failure or self._roll.present != self.workers:
+            return True
+        open_loop = self.plan.settings.loop == "open"
+        return self._roll.all_in(self._setups) and not (
+            open_loop and any(self._side.users(worker) == 0 for worker in self.workers)
+        )
+
+    def _tick(self) -> None:
+        """Now and then: are the workers the same as before? And the controller must see that time passes."""
+        odd = {worker: why for worker, why in self._roll.odd.items() if worker not in self._left}
+        for worker, why in odd.items():
+            # Whoever comes later and does not fit must not spoil the search.
+            self._left.add(worker)
+            logger.error("%s; it is sent away, and the search goes on without it", self._named(worker, why))
+            self._side.send(LEAVE, {"why": why}, worker)
+        if (present := self._roll.present) != self.workers:
+            self._change(present)
+        if not self.finished and clock() - self._stepped >= TICK_S:
+            self._step(TimePassed(self.now))
+
+    def _change(self, present: list[str]) -> None:
+        if not present:
+            self._stop(WORKERS_LOST)
+            return
+        logger.warning("workers changed: %d before, %d now; the probe is void", len(self.workers), len(present))
+        self._set_up(present)
+        held = self._hold_in_force
+        self._step(WorkersChanged(self.now, len(present)))
+        if held is not None and held is self._hold_in_force and not self.finished:
+            # Nothing else was asked for (a drain goes on): the same again, by those who are there now.
+            self._mergers.pop(held.probe, None)
+            self._hold(held)
+
+    def _set_up(self, workers: list[str]) -> None:
+        """Tell these what will be asked of them."""
+        self._roll.admit(workers)
+        self._setups += 1
+        self.users = max(self.users, self._users_for(self.plan.settings.grid.minimum))
+        settings = self.plan.settings
+        setup = {
+            "number": self._setups,
+            "slo": str(settings.slo),
+            "loop": settings.loop,
+            "bin_s": settings.bin_s,
+            "patience": settings.patience,
+            "cap": self.plan.cap,
+            "seed": self.plan.seed,
+            "workers": workers,
+            "shards": ShardMap(workers).to_dict(),
+        }
+        for worker in workers:
+            self._side.send(SETUP, setup, worker)
+
+    @property
+    def _distributed(self) -> bool:
+        return self._side.workers() != [LOCAL]
+
+    def _named(self, worker: str, why: str) -> str:
+        return f"worker {worker}: {why}" if self._distributed else why
+
+    # -- what the controller says ------------------------------------------------------------------------------------
 
     def _step(self, event: Event) -> None:
         if self._ending:
             return
         event = as_travelled(event)
+        self._stepped = clock()
         commands: list[Command] = []
         try:
             commands = self.controller.step(event)
@@ -212,7 +303,9 @@ class Conductor:
             self.users = self._users_for(command.load)
         share = command.load / len(self.workers)
         for worker in self.workers:
-            self._side.send(HOLD, {"probe": command.probe, "share": share}, worker)
+            hold = {"probe": command.probe, "share": share, "at": self._roll.heard_at(worker)}
+            hold["abandon"] = command.purpose is Purpose.ABANDON
+            self._side.send(HOLD, hold, worker)
 
     def _users_for(self, load: float) -> int:
         if self.plan.settings.loop == "closed":
@@ -224,7 +317,7 @@ class Conductor:
             return
         self._ending = True
         try:
-            for worker in self.workers:
+            for worker in sorted({*self.workers, *self._side.workers()}):
                 self._side.send(END, {}, worker)
             self._finish()
         finally:

@@ -1,12 +1,19 @@
 """The messages between master and workers, over Locust's own channel. Local mode is the same code with one worker.
 
-    master -> worker   adaptive_setup   what to count, caps, shard map; load away
-                       adaptive_hold    probe number and this worker's absolute share of the load
-                       adaptive_end     load away, abort what is open
-    worker -> master   adaptive_slices  a Shipment
-                       adaptive_refused why this worker cannot take part
+    master -> worker   adaptive_ask      say who you are; make no load of your own from now on
+                       adaptive_setup    its number, what to count, caps, shard map; load away
+                       adaptive_hold     probe number, this worker's absolute share of the load, and a lease
+                       adaptive_lease    a lease: make load until LEASE_S after `at`
+                       adaptive_leave    why this worker must not take part: it ends itself
+                       adaptive_end      load away, abort what is open
+    worker -> master   adaptive_who      versions, user classes, digests of the traces: the answer to adaptive_ask
+                       adaptive_refused  why this worker cannot take part: the other answer, also to adaptive_setup
+                       adaptive_alive    `at`, the worker's own clock, every half second from adaptive_ask on
+                       adaptive_slices   a Shipment, with the number of the set-up it was counted under
 
-Handlers run in Locust's message pump: they only take note, or set what is cheap to set.
+A lease names a time of the worker's own clock: the last `at` that the master heard. So no two clocks are compared, and
+one that a stopped worker finds in its mailbox when it wakes is as old as it is. Channels keep the order of messages in
+each direction. Handlers run in Locust's message pump: they only take note, or set what is cheap to set.
 """
 
 from __future__ import annotations
@@ -16,28 +23,37 @@ from typing import Any
 
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
-SETUP, HOLD, END = "adaptive_setup", "adaptive_hold", "adaptive_end"
-SLICES, REFUSED = "adaptive_slices", "adaptive_refused"
+ASK, SETUP, HOLD = "adaptive_ask", "adaptive_setup", "adaptive_hold"
+LEASE, LEAVE, END = "adaptive_lease", "adaptive_leave", "adaptive_end"
+WHO, REFUSED, ALIVE, SLICES = "adaptive_who", "adaptive_refused", "adaptive_alive", "adaptive_slices"
 LOCAL = "local"
 
 
 class MasterSide:
-    """The master's end. `on_slices(worker, plain shipment)` and `on_refused(worker, reason)` are called in the message
-    pump."""
+    """The master's end. `on_message(kind, worker, data)` is called in the message pump."""
 
     def __init__(self, runner: Any) -> None:
         self._runner = runner
-        self.on_slices: Callable[[str, Mapping[str, Any]], None] = lambda worker, data: None
-        self.on_refused: Callable[[str, str], None] = lambda worker, reason: None
-        runner.register_message(SLICES, lambda environment, msg, **_: self.on_slices(msg.node_id, msg.data))
-        runner.register_message(REFUSED, lambda environment, msg, **_: self.on_refused(msg.node_id, msg.data))
+        self.on_message: Callable[[str, str, Any], None] = lambda kind, worker, data: None
+        for kind in (WHO, REFUSED, ALIVE, SLICES):
+            runner.register_message(kind, self._note)
+
+    def _note(self, environment: Any, msg: Any, **_: Any) -> None:
+        self.on_message(msg.type, msg.node_id, msg.data)
 
     def workers(self) -> list[str]:
-        """Workers that can make load now, by name."""
+        """Workers that Locust lists as able to make load now, by name."""
         if not isinstance(self._runner, MasterRunner):
             return [LOCAL]
         clients = self._runner.clients
         return sorted(c.id for c in (*clients.ready, *clients.spawning, *clients.running))
+
+    def users(self, worker: str) -> int:
+        """Live Locust users of a worker, as last reported."""
+        if not isinstance(self._runner, MasterRunner):
+            return int(self._runner.user_count)
+        clients = self._runner.clients
+        return int(clients[worker].user_count) if worker in clients else 0
 
     def send(self, kind: str, data: Mapping[str, Any], worker: str) -> None:
         """Send one worker a message of plain values."""
@@ -45,13 +61,21 @@ class MasterSide:
 
 
 class WorkerSide:
-    """A worker's end: hands messages to an agent with `setup`, `hold` and `end`."""
+    """A worker's end: hands messages to an agent with `ask`, `setup`, `hold`, `lease`, `leave` and `end`."""
 
     def __init__(self, runner: Any, agent: Any) -> None:
         self._runner = runner
+        runner.register_message(ASK, lambda environment, msg, **_: agent.ask())
         runner.register_message(SETUP, lambda environment, msg, **_: agent.setup(msg.data))
         runner.register_message(HOLD, lambda environment, msg, **_: agent.hold(msg.data))
+        runner.register_message(LEASE, lambda environment, msg, **_: agent.lease(msg.data["at"]))
+        runner.register_message(LEAVE, lambda environment, msg, **_: agent.leave(msg.data["why"]))
         runner.register_message(END, lambda environment, msg, **_: agent.end())
+
+    @property
+    def is_remote(self) -> bool:
+        """Is the master another process?"""
+        return isinstance(self._runner, WorkerRunner)
 
     @property
     def name(self) -> str:
@@ -62,11 +86,9 @@ class WorkerSide:
         """Live Locust users of this worker."""
         return int(self._runner.user_count)
 
-    def ship(self, plain: Mapping[str, Any]) -> None:
-        self._runner.send_message(SLICES, dict(plain))
-
-    def refuse(self, reason: str) -> None:
-        self._runner.send_message(REFUSED, reason)
+    def send(self, kind: str, data: Any) -> None:
+        """Send the master a message of plain values."""
+        self._runner.send_message(kind, data)
 
 
 def makes_load(runner: Any) -> bool:

@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 BATCH = 64
 """Arrivals handed over in one callback; then the loop gets its turn, so that one delay does not make a longer one."""
+LATE_S = 1.0
+"""A callback that comes so late finds that this process stood still, or drowns: what became due meanwhile is skipped;
+all of it at once would be a burst that nobody asked for."""
 
 
 class Scheduler:
@@ -39,7 +42,10 @@ class Scheduler:
 
     The rate is `set_rate`'s absolute share, or without one (any plain Locust run) each live token's class attribute
     `rate`. **A worker without a live token sends nothing**, whatever its rate; what would have been due meanwhile is
-    not made up later, as the user count then says that there is no load.
+    not made up later, as the user count then says that there is no load. Nor does it send anything after `until`, by
+    the plug-in's clock, which whoever leads a search moves on. What a share should have sent and could not, for these
+    reasons or because this process stood still (`LATE_S`), is *skipped*: told to the meter, so that nobody takes the
+    pause for load.
 
     Arrivals above `cap` in flight are dropped, and counted by the meter; `growth` virtual users a second are built, at
     most, where the class has an `on_start`; both may change at any time. `on_broken(message)` is told when a class can
@@ -51,17 +57,19 @@ class Scheduler:
         self.cap = 2000
         self.growth = 50.0
         self.grace: float | None = None
+        self.until = math.inf
         self.on_broken: Callable[[str], None] | None = None
         self.tokens: Counter[Any] = Counter()
         """Live tokens by user class."""
         self.arrivals = 0
-        """Arrivals since the test began, dropped ones included."""
-        self.dropped = 0
+        """Arrivals since the test began, dropped ones included and skipped ones not."""
+        self.dropped = self.skipped = 0
         self._environment = environment
         self._rng = rng or random.Random()
         self._pools: dict[Any, Pool] = {}
         self._rate: float | None = None
         self._effective = 0.0
+        self._stood_until = -math.inf
         self._pacer = Pacer(Poisson(self._rng))
         self._timer = make_timer(gevent.get_hub().loop, self._fire)
         self._classes: list[Any] = []
@@ -150,7 +158,7 @@ class Scheduler:
         self._timer.close()
 
     def _on_test_start(self, **_: Any) -> None:
-        self.arrivals = self.dropped = 0
+        self.arrivals = self.dropped = self.skipped = 0
         for pool in self._pools.values():
             pool.mend()
 
@@ -180,14 +188,9 @@ class Scheduler:
         return mix | {cls: tokens * cls.weight / weights for cls in rest if weights}
 
     def _apply(self) -> None:
-        if not any(self.tokens.values()):
-            rate = 0.0
-        elif self._rate is None:
-            rate = sum(n * cls.rate for cls, n in self.tokens.items())
-        else:
-            rate = self._rate
-        self._effective = rate
-        if rate:
+        rate = sum(n * cls.rate for cls, n in self.tokens.items()) if self._rate is None else self._rate
+        self._effective = rate if any(self.tokens.values()) else 0.0
+        if self._effective:
             mix = self._mix()
             self._classes = list(mix)
             self._cumulative = list(itertools.accumulate(mix.values()))
@@ -227,6 +230,11 @@ class Scheduler:
             self._arm()
 
     def _hand_over(self, now: float, due: float) -> None:
+        if now - due > LATE_S:
+            self._stood_until = now
+        if due <= self._stood_until or now > self.until or not self._effective:
+            self._skip(now)
+            return
         if len(self._classes) == 1:
             cls = self._classes[0]
         else:
@@ -238,6 +246,11 @@ class Scheduler:
         self.arrivals += 1
         meter = instruments.meter
         pool.lend(meter, None if meter is None else meter.begin(now, due, ARRIVAL))
+
+    def _skip(self, now: float) -> None:
+        self.skipped += 1
+        if instruments.meter is not None:
+            instruments.meter.skip(now)
 
     def _drop(self, now: float, due: float) -> None:
         self.arrivals += 1

@@ -78,10 +78,7 @@ class Session:
         self._stop_timeout = environment.stop_timeout
         # Locust would kill a request that is in flight when its user leaves; it has to end to be counted.
         environment.stop_timeout = max(environment.stop_timeout or 0.0, 10 * settings.limit, 10.0)
-        runner = environment.runner
-        self.conductor = Conductor(
-            self.plan, side, Controller(settings, policy), lambda: int(runner.user_count), self._record, self._finish
-        )
+        self.conductor = Conductor(self.plan, side, Controller(settings, policy), self._record, self._finish)
         # What the process exits with unless the search ends properly.
         environment.process_exit_code = USAGE
         self._heard_of_errors = log.unhandled_greenlet_exception
@@ -97,9 +94,8 @@ class Session:
         return self.conductor.finished
 
     def begin(self) -> None:
-        """Tell the workers, and start."""
+        """Ask the workers, and start."""
         instruments.untracked.clear()
-        self.conductor.prepare()
         self.conductor.start()
 
     def end(self, reason: str, signal: int | None = None) -> None:

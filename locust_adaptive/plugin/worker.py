@@ -1,8 +1,10 @@
-"""The worker's agent: takes the share it is told, counts what happens, and ships a slice of it every half second."""
+"""The worker's agent: says who it is, takes the share it is told, counts what happens, and ships a slice of it every
+half second. It makes no load without a lease, and leaves when its master is gone."""
 
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +15,13 @@ from ..replay.arrivals import Poisson
 from ..replay.sharding import ShardMap
 from ..search.meter import Meter
 from ..search.slo import Slo
-from . import playlist, replayuser
-from .exchange import WorkerSide
+from . import playlist
+from .exchange import ALIVE, REFUSED, SLICES, WHO, WorkerSide
 from .guards import Collector, CpuMeter, HubLag, clock, protect
+from .host import HostMeter
+from .identity import identity
 from .inflight import install, instruments
+from .roll import LEASE_S
 from .scheduler import scheduler_of
 
 logger = logging.getLogger(__name__)
@@ -25,6 +30,14 @@ GRACE_S = 5.0
 """How long requests in flight may take once a search is over, in seconds; in closed loop, where users hold them."""
 SHIP_DELAY_S = 0.002
 """A slice is shipped this long after its end, so that what ended with it is in it."""
+LOOK_S = 0.25
+ALIVE_S = 0.5
+ORPHANED_S = 8.0
+"""A master that has not answered a heartbeat for so long is gone (Locust waits 60 s). Time in which this process stood
+still does not count."""
+PASS_S = 0.5
+GONE = 3
+"""The exit code of a worker whose search ended without it: no answer."""
 
 
 class Agent:
@@ -35,38 +48,57 @@ class Agent:
         self._side = WorkerSide(environment.runner, self)
         self._lag = HubLag()
         self._cpu = CpuMeter()
+        self._host = HostMeter()
         self._collector = Collector()
-        self._shipper: gevent.Greenlet | None = None
+        self._reporter: gevent.Greenlet | None = None
         self._meter: Meter | None = None
+        self._counts: Any = None
+        self._setup = 0
         self._open_loop = False
+        self._unheard = 0.0
         protect()
         install(environment)
+        environment.events.test_start.add_listener(self._on_test_start)
+        environment.events.heartbeat_received.add_listener(self._on_heartbeat)
+
+    # -- what the master says ----------------------------------------------------------------------------------------
+
+    def ask(self) -> None:
+        """A search is there: make no load until told, and say who this is."""
+        scheduler_of(self._environment).until = -math.inf
+        self._unheard = 0.0
+        if not self._reporter:
+            self._reporter = gevent.spawn(self._report)
+        gevent.spawn(self._say_who)  # reading a trace takes its time
 
     def setup(self, data: Mapping[str, Any]) -> None:
-        """A search begins, or goes on with other workers: make no load until told, and count by this SLO."""
-        instruments.meter = self._meter = None
+        """The search begins, or goes on with other workers: make no load until told, and count by this SLO."""
+        self._setup = data["number"]
+        self._open_loop = data["loop"] == "open"
+        if self._open_loop:
+            scheduler_of(self._environment).set_rate(0.0)
         try:
             self._set_up(data)
         except ValueError as e:  # a trace that is not here, or has nothing for this worker to play
-            self._side.refuse(str(e))
+            instruments.meter = self._meter = None
+            self._side.send(REFUSED, str(e))
+        self._say_alive()
 
     def _set_up(self, data: Mapping[str, Any]) -> None:
-        self._open_loop = data["loop"] == "open"
-        scheduler = scheduler_of(self._environment)
         if self._open_loop:
+            scheduler = scheduler_of(self._environment)
             index = data["workers"].index(self._side.name)
             scheduler.cap = data["cap"]
-            scheduler.set_arrivals(Poisson(random.Random(f"{data['seed']}/{index}")))
-            scheduler.set_rate(0.0)
+            scheduler.set_arrivals(Poisson(random.Random(f"{data['seed']}/{data['number']}/{index}")))
         shard = ShardMap.from_dict(data["shards"]).shard(self._side.name)
         playlist.configure(data["seed"], shard)
-        replayuser.prepare(self._environment.user_classes)
-        self._meter = Meter(Slo.parse(data["slo"]), data["bin_s"], clock(), data["patience"])
+        counts = [data[key] for key in ("slo", "bin_s", "patience")]
+        if self._meter is None or counts != self._counts:
+            self._meter = Meter(Slo.parse(data["slo"]), data["bin_s"], clock(), data["patience"])
+            self._counts = counts
         instruments.meter = self._meter
         self._lag.start()
         self._collector.freeze()
-        if not self._shipper:
-            self._shipper = gevent.spawn(self._ship_slices)
 
     def hold(self, data: Mapping[str, Any]) -> None:
         """Make this share of the load from now on, under this probe's number."""
@@ -79,35 +111,99 @@ class Agent:
             self._collector.between_probes()
         self._meter.open_probe(data["probe"], clock())
         if self._open_loop:
-            scheduler_of(self._environment).set_rate(float(data["share"]))
+            if data["at"] is not None:
+                self.lease(data["at"])
+            scheduler = scheduler_of(self._environment)
+            scheduler.set_rate(float(data["share"]))
+            if data.get("abandon"):
+                # The target gives nothing back: what is open is ended, beside the message pump as it may block.
+                gevent.spawn(scheduler.abort)
+
+    def lease(self, at: float) -> None:
+        """The master heard this worker, at `at` of its own clock."""
+        scheduler = scheduler_of(self._environment)
+        scheduler.until = max(scheduler.until, at + LEASE_S)
+
+    def leave(self, why: str) -> None:
+        """This worker does not fit into the search."""
+        self._go(f"this worker takes no part in the search: {why}", 2)
 
     def end(self) -> None:
         """The search is over: what is in flight need not end to be counted."""
         self._environment.stop_timeout = min(self._environment.stop_timeout or 0.0, GRACE_S)
+        scheduler = scheduler_of(self._environment)
         if self._open_loop:
-            scheduler = scheduler_of(self._environment)
             scheduler.set_rate(0.0)
             # Blocks until the killed greenlets are gone: not in the message pump.
             gevent.spawn(scheduler.abort)
-        if self._shipper:
-            self._shipper.kill(block=False)
-            self._shipper = None
+        scheduler.until = -math.inf
+        if self._reporter:
+            self._reporter.kill(block=False)
+            self._reporter = None
         self._lag.stop()
         self._collector.thaw()
         instruments.meter = self._meter = None
 
-    def _ship_slices(self) -> None:
-        while (meter := self._meter) is not None:
+    # -- what it does by itself --------------------------------------------------------------------------------------
+
+    def _on_test_start(self, **_: Any) -> None:
+        """Users may come before the master's first word, as Locust shares them with a worker that joins."""
+        from .shape import AdaptiveShape
+
+        if not self._reporter and isinstance(self._environment.shape_class, AdaptiveShape):
+            scheduler_of(self._environment).until = -math.inf
+            gevent.spawn_later(LEASE_S, self._no_search)
+
+    def _no_search(self) -> None:
+        if not self._reporter:  # the users were started without the shape (--class-picker): as they are
+            scheduler_of(self._environment).until = math.inf
+
+    def _on_heartbeat(self, **_: Any) -> None:
+        self._unheard = 0.0
+
+    def _say_who(self) -> None:
+        try:
+            self._side.send(WHO, identity(self._environment.user_classes))
+        except (ValueError, OSError) as e:  # a trace that is not here, or cannot be read
+            logger.error("%s", e)
+            self._side.send(REFUSED, str(e))
+
+    def _say_alive(self) -> None:
+        self._side.send(ALIVE, {"at": clock(), "setup": self._setup})
+
+    def _report(self) -> None:
+        """Every half second: a sign of life, and the slice that has ended. And is the master still there?"""
+        looked = said = -math.inf
+        while True:
             now = clock()
-            # A new probe may end the slice earlier than this expects: look again soon.
-            gevent.sleep(min(max(meter.next_collect() - now, 0.0) + SHIP_DELAY_S, 0.25))
-            if (meter := self._meter) is None:
+            if now - said >= ALIVE_S:
+                self._say_alive()
+                said = now
+            self._unheard += min(now - looked, PASS_S)
+            looked = now
+            if self._side.is_remote and self._unheard > ORPHANED_S:
+                self._go(f"the master has not answered for {ORPHANED_S:g} s: this worker ends", GONE)
                 return
-            now = clock()
-            if now < meter.next_collect():
-                continue
-            scheduler = scheduler_of(self._environment)
-            users = sum(scheduler.tokens.values()) if self._open_loop else self._side.users
-            meter.health(self._cpu.read(), self._lag.read(), users)
-            for shipment in meter.collect(now):
-                self._side.ship(shipment.to_plain())
+            meter = self._meter
+            # A new probe may end the slice earlier than this expects: look again soon.
+            left = math.inf if meter is None else max(meter.next_collect() - now, 0.0) + SHIP_DELAY_S
+            gevent.sleep(min(left, LOOK_S))
+            if meter is not None and meter is self._meter and (now := clock()) >= meter.next_collect():
+                self._ship(meter, now)
+
+    def _ship(self, meter: Meter, now: float) -> None:
+        scheduler = scheduler_of(self._environment)
+        users = sum(scheduler.tokens.values()) if self._open_loop else self._side.users
+        meter.health(self._cpu.read(), self._lag.read(), users, self._host.read())
+        for shipment in meter.collect(now):
+            self._side.send(SLICES, {"setup": self._setup, "shipment": shipment.to_plain()})
+
+    def _go(self, why: str, code: int) -> None:
+        """End this process, as the master would; not from here, which may be the message pump."""
+        logger.error("%s", why)
+        self._environment.process_exit_code = code
+        gevent.spawn(self._quit)
+
+    def _quit(self) -> None:
+        self.end()
+        self._environment.runner.quit()

@@ -9,12 +9,24 @@ import pytest
 from locust import FastHttpUser
 
 from locust_adaptive import OpenLoop
+from locust_adaptive.plugin import roll
 from locust_adaptive.plugin.conductor import Conductor
-from locust_adaptive.plugin.exchange import END, HOLD, SETUP
+from locust_adaptive.plugin.exchange import ALIVE, ASK, END, HOLD, LEASE, LEAVE, LOCAL, REFUSED, SETUP, SLICES, WHO
+from locust_adaptive.plugin.identity import versions
 from locust_adaptive.plugin.options import resolve
 from locust_adaptive.replay.sharding import ShardMap
 from locust_adaptive.search.controller import Controller
-from locust_adaptive.search.events import Command, Done, Event, FlowArrived, Hold, Judged, Started, WorkersChanged
+from locust_adaptive.search.events import (
+    Command,
+    Done,
+    Event,
+    FlowArrived,
+    Hold,
+    Judged,
+    Started,
+    TimePassed,
+    WorkersChanged,
+)
 from locust_adaptive.search.slices import Flow, Shipment
 from locust_adaptive.search.trial import Purpose, Verdict
 from tests.support.scripted import Script, Shape
@@ -30,19 +42,44 @@ class Visiting(FastHttpUser):
 
 
 class Side:
-    """Workers that only listen."""
+    """Workers that say who they are and that they live, take a set-up, and else only listen.
+
+    `who`: what a worker answers when it is asked, instead of this package's versions. `mute`: say nothing any more.
+    """
 
     def __init__(self, *workers: str) -> None:
         self.names = list(workers)
+        self.who: dict[str, dict[str, str] | str | None] = {}
+        self.mute: set[str] = set()
+        self.live = 5
         self.sent: list[tuple[str, dict[str, Any], str]] = []
-        self.on_slices: Any = None
-        self.on_refused: Any = None
+        self.on_message: Any = None
+        self.setup = 0
 
     def workers(self) -> list[str]:
+        self.beat()
         return sorted(self.names)
+
+    def users(self, worker: str) -> int:
+        return self.live
+
+    def beat(self) -> None:
+        """A sign of life from all."""
+        for worker in set(self.names) - self.mute:
+            self.on_message(ALIVE, worker, {"at": 7.0, "setup": self.setup})
 
     def send(self, kind: str, data: Mapping[str, Any], worker: str) -> None:
         self.sent.append((kind, dict(data), worker))
+        if kind == ASK and worker not in self.mute:
+            who = self.who.get(worker, versions())
+            self.on_message(REFUSED if isinstance(who, str) else WHO, worker, who)
+        elif kind == SETUP:
+            self.setup = data["number"]
+            self.beat()
+
+    def told(self, *kinds: str) -> list[tuple[str, str]]:
+        """Messages of these kinds: kind and worker."""
+        return [(kind, worker) for kind, _, worker in self.sent if kind in kinds]
 
     def shares(self, probe: int) -> dict[str, float]:
         """What each worker was last told of this probe."""
@@ -53,7 +90,7 @@ class Conducted:
     """A conductor with a script, its workers, and all that it recorded."""
 
     def __init__(self, side: Side, *steps: tuple[float, float], user_class: Any = Arriving, shape: Any = Shape) -> None:
-        self.side, self.users = side, 1000
+        self.side = side
         self.log: list[tuple[Event, list[Command]]] = []
         self.ends = 0
         plan = resolve(shape, None, [user_class], None)
@@ -62,7 +99,6 @@ class Conducted:
             plan,
             side,  # type: ignore[arg-type]
             self.controller,
-            lambda: self.users,
             lambda event, commands: self.log.append((event, commands)),
             self.finish,
         )
@@ -71,7 +107,6 @@ class Conducted:
         self.ends += 1
 
     def start(self) -> Conducted:
-        self.conductor.prepare()
         self.conductor.start()
         wait_until(lambda: self.log, "the start")
         return self
@@ -83,7 +118,10 @@ class Conducted:
         """Slices of a probe, by one worker or all; every request is answered at once."""
         flows = tuple(Flow(i, arrivals={0: sent}, completions={0: sent}, intended=sent, lag={0: sent}) for i in indices)
         for worker in [by] if by else self.side.workers():
-            self.side.on_slices(worker, Shipment(probe, flows, (), final).to_plain())
+            self.tell(worker, Shipment(probe, flows, (), final))
+
+    def tell(self, worker: str, shipment: Shipment) -> None:
+        self.side.on_message(SLICES, worker, {"setup": self.side.setup, "shipment": shipment.to_plain()})
 
 
 @pytest.fixture
@@ -94,9 +132,9 @@ def two():
 
 
 def test_workers_are_told_what_to_count_before_any_load(two: Conducted) -> None:
-    kinds = [(kind, worker) for kind, _, worker in two.side.sent]
-    assert kinds == [(SETUP, "a"), (SETUP, "b"), (HOLD, "a"), (HOLD, "b")]
-    setup = two.side.sent[0][1]
+    told = two.side.told(ASK, SETUP, HOLD)
+    assert told == [(kind, worker) for kind in (ASK, SETUP, HOLD) for worker in "ab"]
+    setup = next(data for kind, data, _ in two.side.sent if kind == SETUP)
     assert setup["workers"] == ["a", "b"]
     assert ShardMap.from_dict(setup["shards"]) == ShardMap(["a", "b"])
     assert (setup["slo"], setup["loop"]) == (Shape.slo, "open")
@@ -109,13 +147,12 @@ def test_each_worker_gets_its_share_of_the_load(two: Conducted) -> None:
 def test_it_waits_for_a_user_on_each_worker() -> None:
     """A worker without one sends nothing, and the first probe would be half."""
     made = Conducted(Side("a", "b"), (30.0, 60.0))
-    made.users = 1
-    made.conductor.prepare()
+    made.side.live = 0
     made.conductor.start()
-    wait_until(lambda: made.side.sent, "the set-up")
+    wait_until(lambda: made.side.told(SETUP), "the set-up")
     with pytest.raises(AssertionError):
         wait_until(lambda: made.log, "a start", 0.2)
-    made.users = 2
+    made.side.live = 1
     wait_until(lambda: made.log, "the start")
     assert made.log[0][0] == Started(0.0, 2)
     made.conductor.stop("over")
@@ -195,7 +232,7 @@ def test_a_change_of_workers_during_a_drain_does_not_end_it() -> None:
     stuck = tuple(Flow(i, arrivals={0: 60}, intended=60, open=60 * (i + 1), oldest=0.5 * i) for i in range(8))
     for flow in stuck:
         for worker in ("a", "b"):
-            made.side.on_slices(worker, Shipment(1, (flow,), ()).to_plain())
+            made.tell(worker, Shipment(1, (flow,), ()))
     wait_until(lambda: any(c.load == 0 for c in made.commands(Hold)), "the drain")
     drain = made.commands(Hold)[-1].probe
     made.side.names = ["a"]
@@ -205,22 +242,130 @@ def test_a_change_of_workers_during_a_drain_does_not_end_it() -> None:
     made.conductor.stop("over")
 
 
-def test_a_worker_that_refuses_ends_the_search_with_its_words(two: Conducted) -> None:
-    two.side.on_refused("b", "there is no trace 'day.trace'")
-    wait_until(lambda: two.conductor.finished, "the end")
-    assert two.conductor.failure == "worker b: there is no trace 'day.trace'"
-    assert two.commands(Done)[0].conclusion.verdict == "aborted"
-    assert two.ends == 1
+DAY, NIGHT = {"trace": "day"}, {"trace": "night"}
 
 
-def test_a_refusal_before_the_start_comes_before_any_load() -> None:
-    made = Conducted(Side("local"), (30.0, 60.0))
-    made.conductor.prepare()
-    made.side.on_refused("local", "no session falls to this worker")
+@pytest.mark.parametrize(
+    ("who", "said"),
+    [
+        ({"b": "there is no trace 'day.trace'"}, "worker b: there is no trace 'day.trace'. No load was made."),
+        ({"b": versions() | {"Locust": "1.0"}}, "worker b: Locust 1.0, not "),
+        ({w: versions() | t for w, t in (("a", DAY), ("b", NIGHT), ("c", DAY))}, "worker b: trace night, not day"),
+        ({"b": None}, "worker b: no answer for 0 s"),
+    ],
+)
+def test_workers_that_differ_end_it_before_any_load(who, said, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roll, "ANSWER_S", 0.0)
+    made = Conducted(Side("a", "b", "c"), (30.0, 60.0))
+    made.side.who = who
+    made.side.mute = {worker for worker, answer in who.items() if answer is None}
+    made.conductor.start()
+    wait_until(lambda: made.conductor.finished, "the end")
+    assert said in (made.conductor.failure or "")
+    assert "worker a" not in made.conductor.failure
+    assert made.commands(Done)[0].conclusion.verdict == "aborted"
+    assert not made.side.told(SETUP, HOLD)
+    assert (made.conductor.users, made.ends) == (0, 1)
+
+
+def test_alone_it_names_no_worker() -> None:
+    made = Conducted(Side(LOCAL), (30.0, 60.0))
+    made.side.who = {LOCAL: "no session falls to this worker"}
     made.conductor.start()
     wait_until(lambda: made.conductor.finished, "the end")
     assert made.conductor.failure == "no session falls to this worker"
-    assert not [kind for kind, _, _ in made.side.sent if kind == HOLD]
+
+
+def test_a_set_up_that_is_refused_ends_it_before_any_load() -> None:
+    made = Conducted(Side("a", "b"), (30.0, 60.0))
+    made.side.live = 0
+    made.conductor.start()
+    wait_until(lambda: made.side.told(SETUP), "the set-up")
+    made.side.on_message(REFUSED, "b", "no session falls to this worker")
+    wait_until(lambda: made.conductor.finished, "the end")
+    assert "worker b: no session" in made.conductor.failure
+    assert not made.side.told(HOLD)
+
+
+def test_a_worker_that_comes_later_and_differs_is_sent_away(two: Conducted) -> None:
+    two.side.who["c"] = versions() | {"locust-adaptive": "0.0.1"}
+    two.side.names = ["a", "b", "c"]
+    wait_until(lambda: two.side.told(LEAVE), "a word to it")
+    wait_until(lambda: two.side.names and len(two.log) > 2, "some time")
+    assert two.side.told(LEAVE) == [(LEAVE, "c")]
+    assert two.conductor.workers == ["a", "b"]
+    assert not two.commands(Judged)
+    assert "c" not in [w for _, w in two.side.told(SETUP, HOLD)]
+
+
+def test_a_sign_of_life_is_answered_with_a_lease_only_if_it_takes_part(two: Conducted) -> None:
+    two.side.on_message(ALIVE, "gone", {"at": 4.0, "setup": 1})
+    two.side.on_message(ALIVE, "b", {"at": 5.0, "setup": 1})
+    leases = lambda: [(data["at"], w) for kind, data, w in two.side.sent if kind == LEASE]  # noqa: E731
+    wait_until(lambda: (5.0, "b") in leases(), "a lease")
+    assert "gone" not in [w for _, w in leases()]
+
+
+def test_a_hold_carries_a_lease(two: Conducted) -> None:
+    assert [data["at"] for kind, data, _ in two.side.sent if kind == HOLD] == [7.0, 7.0]
+
+
+def test_a_worker_that_falls_silent_is_left_out_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though Locust lists it: its hub stands still, or its messages do not arrive."""
+    monkeypatch.setattr(roll, "AWAY_S", 0.6)
+    made = Conducted(Side("a", "b"), (30.0, 60.0), (30.0, 60.0), (30.0, 60.0)).start()
+    made.side.mute = {"b"}
+    wait_until(lambda: made.conductor.workers == ["a"], "the loss")
+    wait_until(lambda: made.side.shares(2) == {"a": 30.0}, "all of the load on the other")
+    made.side.mute = set()
+    wait_until(lambda: made.side.shares(3) == {"a": 15.0, "b": 15.0}, "both again")
+    assert [t.trial.reason for t in made.commands(Judged)] == ["workers_changed"] * 2
+    made.conductor.stop("over")
+
+
+def test_slices_counted_under_an_earlier_set_up_are_left_alone(two: Conducted) -> None:
+    """A drain goes on under its number after the workers changed: what was on its way is of the one before."""
+    shipment = Shipment(1, (Flow(0, intended=5),)).to_plain()
+    for worker in ("a", "b"):
+        two.side.on_message(SLICES, worker, {"setup": 0, "shipment": shipment})
+    two.ship(1, 0)
+    wait_until(lambda: any(isinstance(e, FlowArrived) for e, _ in two.log), "a slice")
+    assert [e.flow.sent for e, _ in two.log if isinstance(e, FlowArrived)] == [10]
+
+
+def test_time_passes_although_messages_keep_coming(two: Conducted) -> None:
+    """Else the loss of one of many workers would not be seen while the others talk."""
+
+    def passed() -> bool:
+        two.side.on_message(ALIVE, "a", {"at": 1.0, "setup": 1})
+        return any(isinstance(event, TimePassed) for event, _ in two.log)
+
+    wait_until(passed, "a tick", 3)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_loss_of_all_workers_ends_it_and_is_the_reason(
+    named: bool, two: Conducted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sees it first: we, or Locust, which then stops the test."""
+    monkeypatch.setattr(roll, "AWAY_S", 0.6)
+    if named:
+        two.side.names = []
+    else:
+        two.side.mute = {"a", "b"}
+        wait_until(lambda: two.conductor._roll.deserted, "the silence")
+        two.conductor.stop("stopped")
+    wait_until(lambda: two.conductor.finished, "the end")
+    assert two.commands(Done)[0].conclusion.reason == "workers_lost"
+    assert two.conductor.failure is None
+
+
+def test_eight_workers_share_a_low_load() -> None:
+    names = [f"w{i}" for i in range(8)]
+    made = Conducted(Side(*names), (2.0, 60.0)).start()
+    assert made.side.shares(1) == dict.fromkeys(names, 0.25)
+    assert made.conductor.users == 8
+    made.conductor.stop("over")
 
 
 def test_every_end_tells_the_workers_and_finishes_once(two: Conducted) -> None:

@@ -7,9 +7,27 @@ from typing import Any
 
 from locust.env import Environment
 from locust.rpc.protocol import Message
+from locust.runners import WorkerNode
 from locust.user import User
 
-from locust_adaptive.plugin.exchange import END, HOLD, LOCAL, SETUP, MasterSide, WorkerSide, leads, makes_load
+from locust_adaptive.plugin.exchange import (
+    ALIVE,
+    ASK,
+    END,
+    HOLD,
+    LEASE,
+    LEAVE,
+    LOCAL,
+    REFUSED,
+    SETUP,
+    SLICES,
+    WHO,
+    MasterSide,
+    WorkerSide,
+    leads,
+    makes_load,
+)
+from locust_adaptive.plugin.identity import versions
 from locust_adaptive.replay.sharding import ShardMap
 from locust_adaptive.search.slices import Cohort, Flow, NameCounts, Shipment
 
@@ -19,6 +37,15 @@ class Told:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
+
+    def ask(self) -> None:
+        self.calls.append((ASK, None))
+
+    def lease(self, at: float) -> None:
+        self.calls.append((LEASE, at))
+
+    def leave(self, why: str) -> None:
+        self.calls.append((LEAVE, why))
 
     def setup(self, data: Any) -> None:
         self.calls.append((SETUP, data))
@@ -39,15 +66,32 @@ def local() -> tuple[MasterSide, WorkerSide, Told]:
 def test_locally_master_and_worker_are_one_process() -> None:
     master, worker, agent = local()
     heard: list[Any] = []
-    master.on_slices = lambda name, data: heard.append((name, data))
-    master.on_refused = lambda name, reason: heard.append((name, reason))
+    master.on_message = lambda *message: heard.append(message)
     assert master.workers() == [worker.name] == [LOCAL]
-    for kind, data in ((SETUP, {"slo": "p99<1s"}), (HOLD, {"probe": 1, "share": 2.0}), (END, {})):
+    assert (master.users(LOCAL), worker.is_remote) == (0, False)
+    hold = {"probe": 1, "share": 2.0, "at": None}
+    told = [
+        (ASK, {}),
+        (SETUP, {"slo": "p99<1s"}),
+        (HOLD, hold),
+        (LEASE, {"at": 3.5}),
+        (LEAVE, {"why": "no"}),
+        (END, {}),
+    ]
+    for kind, data in told:
         master.send(kind, data, LOCAL)
-    worker.ship({"probe": 1})
-    worker.refuse("no trace")
-    assert agent.calls == [(SETUP, {"slo": "p99<1s"}), (HOLD, {"probe": 1, "share": 2.0}), (END, None)]
-    assert heard == [(LOCAL, {"probe": 1}), (LOCAL, "no trace")]
+    assert agent.calls == [
+        (ASK, None),
+        (SETUP, {"slo": "p99<1s"}),
+        (HOLD, hold),
+        (LEASE, 3.5),
+        (LEAVE, "no"),
+        (END, None),
+    ]
+    answers = [(WHO, versions()), (REFUSED, "no trace"), (ALIVE, {"at": 1.0, "setup": 2}), (SLICES, {"setup": 2})]
+    for kind, data in answers:
+        worker.send(kind, data)
+    assert heard == [(kind, LOCAL, data) for kind, data in answers]
 
 
 def test_the_master_knows_only_workers_that_can_make_load() -> None:
@@ -58,11 +102,15 @@ def test_the_master_knows_only_workers_that_can_make_load() -> None:
     from locust_adaptive.plugin import exchange
 
     master = exchange.MasterSide(Fake())
-    node = lambda name: SimpleNamespace(id=name)  # noqa: E731
-    clients = SimpleNamespace(ready=[node("c")], spawning=[node("a")], running=[node("b")], missing=[node("gone")])
+
+    class Clients(dict[str, Any]):
+        ready, spawning, running, missing = ([WorkerNode(n)] for n in ("c", "a", "b", "gone"))
+
+    clients = Clients(b=SimpleNamespace(user_count=4))
     master._runner = object.__new__(exchange.MasterRunner)
     master._runner.clients = clients
     assert master.workers() == ["a", "b", "c"]
+    assert (master.users("b"), master.users("gone")) == (4, 0)
 
 
 def test_a_runner_leads_or_makes_load_or_both() -> None:
@@ -86,5 +134,5 @@ def test_every_message_survives_the_wire() -> None:
     assert Shipment.from_plain(travelled(shipment.to_plain())) == shipment
     shards = ShardMap(["a", "b"])
     assert ShardMap.from_dict(travelled(shards.to_dict())) == shards
-    hold = {"probe": 3, "share": 33.3}
-    assert travelled(hold) == hold
+    for data in ({"probe": 3, "share": 33.3, "at": None}, {"at": 1e6 + 0.123456789}, versions()):
+        assert travelled(data) == data

@@ -12,7 +12,7 @@ from locust import FastHttpUser, HttpUser, SequentialTaskSet, TaskSet, User, con
 from locust.env import Environment
 from locust.exception import RescheduleTask, RescheduleTaskImmediately, StopUser
 
-from locust_adaptive.plugin import taskloop
+from locust_adaptive.plugin import scheduler, taskloop
 from locust_adaptive.plugin.guards import clock
 from locust_adaptive.plugin.inflight import instruments
 from locust_adaptive.plugin.openloop import OpenLoop, is_open_loop
@@ -22,9 +22,15 @@ from locust_adaptive.plugin.virtualuser import MAX_PASSES
 from locust_adaptive.replay.arrivals import Constant
 from locust_adaptive.search.histogram import index_of
 from locust_adaptive.search.meter import Request
-from locust_adaptive.search.slices import NameCounts
+from locust_adaptive.search.slices import Flow, NameCounts
 from tests.support.lab import Backend, Lab, sent
 from tests.support.wait import wait_until
+
+
+@pytest.fixture(autouse=True)
+def _no_stop_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy with other things may stop this process for a second: not what is tested here."""
+    monkeypatch.setattr(scheduler, "LATE_S", math.inf)
 
 
 class Fast(OpenLoop, FastHttpUser):
@@ -538,6 +544,64 @@ def test_the_default_arrivals_are_poisson() -> None:
         spread = math.sqrt(sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) / mean
         assert abs(mean * 1000 - 1) < 4 / math.sqrt(len(gaps))
         assert 0.82 < spread < 1.18, "exponential gaps have a coefficient of variation of 1"
+
+
+# -- what is skipped -------------------------------------------------------------------------------------------------
+
+
+def test_after_a_stop_of_the_process_there_is_no_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "LATE_S", 0.3)
+    with Lab(Fast) as lab:
+        lab.scheduler.prepare(20, 5)
+        lab.scheduler.set_arrivals(Constant())
+        lab.scheduler.set_rate(200)
+        lab.users(1)
+        lab.arrivals(20)
+        before, blocked = lab.scheduler.arrivals, clock()
+        while clock() - blocked < 0.5:
+            pass
+        wait_until(lambda: lab.scheduler.skipped, "the next callback")
+        lab.arrivals(before + 20)
+        lab.drain()
+        assert lab.scheduler.skipped >= 90, "all that was due meanwhile"
+        assert _flow(lab).dropped == lab.scheduler.skipped, "told, so that nobody takes the pause for load"
+        assert lab.backend.received == lab.scheduler.arrivals
+
+
+def test_nothing_is_sent_after_the_time_that_is_allowed() -> None:
+    with Lab(Fast) as lab:
+        lab.scheduler.until = -math.inf
+        lab.scheduler.set_rate(200)
+        lab.users(1)
+        wait_until(lambda: lab.scheduler.skipped > 20, "20 arrivals")
+        assert lab.scheduler.arrivals == lab.backend.received == 0
+        lab.scheduler.until = clock() + 0.3
+        lab.arrivals(20)
+        wait_until(lambda: clock() > lab.scheduler.until, "its end")
+        made = lab.scheduler.arrivals
+        gevent.sleep(0.1)
+        assert lab.scheduler.arrivals == made
+
+
+def test_a_share_without_a_token_is_told_as_missing() -> None:
+    """Locust may take a worker's last user for one that joins: half of the load would silently be gone."""
+    with Lab(Fast) as lab:
+        lab.scheduler.set_rate(200)
+        wait_until(lambda: lab.scheduler.skipped > 20, "20 arrivals")
+        assert lab.backend.received == 0
+        lab.scheduler.set_rate(0)
+        flow = _flow(lab)
+        assert flow.intended == flow.dropped == lab.scheduler.skipped
+        assert lab.results() == {}, "the target missed nothing"
+
+
+def _flow(lab: Lab) -> Flow:
+    """All that the meter counted so far, slices aside."""
+    total = Flow(0)
+    for shipment in lab.meter.collect(clock() + 1):
+        for flow in shipment.flows:
+            total.merge(flow)
+    return total
 
 
 # -- limits ----------------------------------------------------------------------------------------------------------
