@@ -10,9 +10,11 @@ import asyncio
 import http
 import os
 import signal
+import socket
+import struct
 import sys
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 1024 * 1024
@@ -48,14 +50,21 @@ class Exchange:
         self._reply = _STATUS_LINE[status] + head.encode() + (b"" if self.method == "HEAD" else body)
         self._connection.answered(status)
 
+    def break_off(self, sent: bytes = b"") -> None:
+        """End the connection, and with it what is pending there: after these raw bytes, or without any by a reset."""
+        self._connection.break_off(sent)
+
 
 class Connection(asyncio.Protocol):
     """One client's connection: bytes in, exchanges to `handler`, answers out in the order of the requests."""
 
-    def __init__(self, handler: Callable[[Exchange], None], statuses: Counter[int]) -> None:
-        """`statuses` counts the answers of all connections by status."""
+    def __init__(
+        self, handler: Callable[[Exchange], None], statuses: Counter[int], others: set[Connection] | None = None
+    ) -> None:
+        """`statuses` counts the answers of all connections by status; it is one of `others` while it is open."""
         self._handler = handler
         self._statuses = statuses
+        self._others: set[Connection] = set() if others is None else others
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._incomplete: tuple[Exchange, int] | None = None
@@ -67,9 +76,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._others.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._others.discard(self)
         self._accepting = False
         self._pending.clear()
         self._buffer.clear()
@@ -87,6 +98,19 @@ class Connection(asyncio.Protocol):
         self._writable = True
         self._parse()
         self._hold_reading()
+
+    def break_off(self, sent: bytes = b"") -> None:
+        """Close after these raw bytes; reset without any."""
+        self._accepting = False
+        if self._transport is None:
+            return
+        if sent:
+            self._transport.write(sent)
+            self._transport.close()
+        else:
+            linger = struct.pack("ii", 1, 0)  # on, for no time: RST instead of FIN
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self._transport.abort()
 
     def answered(self, status: int) -> None:
         """An exchange has its answer: send what is at the head of the line."""
@@ -208,11 +232,42 @@ class _Refused(Exception):
         self.status = status
 
 
-async def serve(handler: Callable[[Exchange], None], statuses: Counter[int], port: int, until_stdin_eof: bool) -> None:
+class Listener:
+    """The listening socket on 127.0.0.1 and its connections: may be closed, and opened again on the same port."""
+
+    def __init__(self, handler: Callable[[Exchange], None], statuses: Counter[int], port: int) -> None:
+        """`port` 0 takes a free one."""
+        self.port = port
+        self._connections: set[Connection] = set()
+        self._make = lambda: Connection(handler, statuses, self._connections)
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Accept connections. Raises OSError or OverflowError if the port cannot be had."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._make, "127.0.0.1", self.port, backlog=1024)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        """Accept no more, and reset the connections that there are."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.break_off()
+
+
+async def serve(
+    handler: Callable[[Exchange], None],
+    statuses: Counter[int],
+    port: int,
+    until_stdin_eof: bool,
+    attend: Callable[[Listener], Coroutine[None, None, None]] | None = None,
+) -> None:
     """Serve on 127.0.0.1 until SIGTERM or SIGINT, or, when asked, until standard input ends.
 
     `port` 0 takes a free one. Prints one line, `ready http://127.0.0.1:PORT`, once connections are accepted. Ends at
-    once: requests in flight are dropped. Raises CannotServe.
+    once: requests in flight are dropped. `attend` runs beside it, and may close and open the listener. Raises
+    CannotServe.
     """
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -230,12 +285,16 @@ async def serve(handler: Callable[[Exchange], None], statuses: Counter[int], por
             loop.add_reader(stdin, read_stdin)
         except PermissionError:
             raise CannotServe("standard input is a file, whose end cannot be waited for: give a pipe") from None
+    listener = Listener(handler, statuses, port)
     try:
-        server = await loop.create_server(lambda: Connection(handler, statuses), "127.0.0.1", port, backlog=1024)
+        await listener.open()
     except (OSError, OverflowError) as error:
         raise CannotServe(
             f"cannot serve on 127.0.0.1:{port}: {error}; choose another port, or 0 for a free one"
         ) from None
-    print(f"ready http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    print(f"ready http://127.0.0.1:{listener.port}", flush=True)
+    attendant = asyncio.create_task(attend(listener)) if attend is not None else None
     await stopped.wait()
-    server.close()
+    if attendant is not None:
+        attendant.cancel()
+    listener.close()

@@ -127,6 +127,7 @@ TRIAL_REASONS = {
     "target_unreachable": Word("nobody was there from the start", "see the reason of the search"),
     "every_request_fails": Word("every request was wrong from the start", "see the reason of the search"),
     "stall": Word("the target stood still for a moment: the probe was cut short there, and may be repeated"),
+    "stalls_each_time": Word("three probes of this load in a row stood still: it is the load's doing"),
     "workers_changed": Word("a worker came or went during the probe", "keep the workers connected during the search"),
     "no_report": Word("a worker did not report for 8 s", "see whether the worker is alive and not overloaded"),
     "users_not_reached": Word(

@@ -10,6 +10,7 @@ probing --generator unfit, workers changed--> INVALID
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Protocol
 
 from . import answers
@@ -33,9 +34,9 @@ from .holds import Draining, Held, Probing, Recovering
 from .settings import Settings
 from .slices import SLICE_S, Flow
 from .stalls import HANG_S, Gap, Gaps
-from .trial import GONE, SURGE, Excision, Measurement, Probe, Purpose, Trial, Verdict
+from .trial import GONE, STALLS, SURGE, Excision, Measurement, Probe, Purpose, Trial, Verdict
 from .validity import fault, late_slices
-from .verdict import judge, overloaded
+from .verdict import judge, lost, overloaded
 from .warmup import steady
 
 SILENCE_S = 8.0
@@ -59,6 +60,8 @@ STAND_BACK_S = 1.0
 STALL_SHARE, STALL_ALLOWANCE_S = 0.10, 3.0
 """Stalls are measured around while they take at most this share of the time, and a little more so that an early one is
 not judged by a short past. A server that stands still more often than that is measured as it is."""
+STALLS_AT_LOAD = 3
+"""A load FAILs when so many probes of it in a row were cut short by a stall."""
 FOREVER = 1e9
 
 
@@ -90,7 +93,7 @@ class Controller:
         self._seen = Answers()
         self._tail: list[Flow] = []
         self._tail_of = 0
-        self._gaps = Gaps(settings.bin_s)
+        self._gaps = Gaps(settings.bin_s, open_loop=settings.loop == "open")
 
     def step(self, event: Event) -> list[Command]:
         """What follows from one event. Events come in the order of their times."""
@@ -232,19 +235,21 @@ class Controller:
         if gap.open:
             if closed_loop or gap.length < STAND_BACK_S:
                 return [] if gap.length < HANG_S + self.settings.limit else self._close(probing, Verdict.FAIL, "hang")
+            if not self._forgiven(gap.length):
+                return None
             # Do not pile up work on it while waiting to see whether it is a stall or a hang.
             probing.excised.append(Excision(affected, FOREVER, "stall", round(gap.length, 3)))
             return self._start_drain(stalled=probing, stalled_at=probing.started + gap.start)
         probing.looked = gap.end
-        stall = self._stall(probing, gap.start, gap.length)
-        if not stall.excised:
-            return [stall]
+        if not self._forgiven(gap.length):
+            return [self._stall(probing, gap.start, gap.length)]
         end = gap.end + self.settings.limit if closed_loop else FOREVER
         probing.excised.append(Excision(affected, end, "stall", round(gap.length, 3)))
         if closed_loop:
-            return [stall]
-        # What queued up behind the stall is not this load's doing: judge what came before, drain, and measure again.
-        return [stall, *self._close(probing, reason="stall", drain=True)]
+            return [self._stall(probing, gap.start, gap.length)]
+        # What queued up behind the stall is not this load's doing: drain, judge what came before, and measure again.
+        probing.ended = round(self._now, 3)
+        return self._start_drain(stalled=probing, stalled_at=probing.started + gap.start, stall_s=gap.length)
 
     @staticmethod
     def _blocked(probing: Probing, gap: Gap) -> float:
@@ -252,10 +257,14 @@ class Controller:
         near = (f for f in probing.flows if f.index * SLICE_S < gap.end and gap.start < (f.index + 1) * SLICE_S + 0.1)
         return max((f.hub_lag for f in near), default=0.0)
 
-    def _stall(self, probing: Probing, start: float, length: float) -> Stall:
+    def _forgiven(self, length: float) -> bool:
+        """May a stall of this length be left out?"""
         spent = sum(s.length for s in self.stalls) + length
-        excised = spent <= STALL_SHARE * self._now + STALL_ALLOWANCE_S
-        stall = Stall(round(probing.started + start, 3), round(length, 3), probing.number, excised)
+        return spent <= STALL_SHARE * self._now + STALL_ALLOWANCE_S
+
+    def _stall(self, probing: Probing, start: float, length: float) -> Stall:
+        at, excised = round(probing.started + start, 3), self._forgiven(length)
+        stall = Stall(at, round(length, 3), probing.number, excised)
         self.stalls.append(stall)
         return stall
 
@@ -293,7 +302,7 @@ class Controller:
                 verdict = Verdict.UNDECIDED
             if not measurement.excised:
                 self._gaps.learn(probing.flows)
-        started, ended = probing.started, round(self._now, 3)
+        started, ended = probing.started, probing.ended or round(self._now, 3)
         trial = Trial(probing.number, probing.probe, measurement, verdict, reason, started, ended)
         self.trials.append(trial)
         return Judged(trial)
@@ -320,20 +329,18 @@ class Controller:
         flows, waited, limit = draining.flows, self._now - draining.since, self.settings.limit
         if flows and flows[-1].done:
             draining.answered = self._now
-        if probing := draining.stalled:
+        if (probing := draining.stalled) and draining.stall_s is None:
             if resumed := next((f for f in flows if f.done), None):
-                draining.stalled = None
                 end = draining.since + resumed.index * SLICE_S + min(resumed.completions) * self.settings.bin_s
-                at = draining.stalled_at
-                commands.append(self._stall(probing, at - probing.started, end - at))
-                commands.append(self._judge(probing, reason="stall"))
+                draining.stall_s, probing.ended = end - draining.stalled_at, round(self._now, 3)
             elif waited > HANG_S + limit:
                 draining.stalled, draining.check = None, True
-                probing.excised.clear()
-                commands.append(self._judge(probing, Verdict.FAIL, "hang"))
-        if draining.stalled is not None:
-            return commands
+                commands.append(self._lost(probing, Verdict.FAIL))
+            else:
+                return []
         if flows and flows[-1].open == 0:
+            if probing := draining.stalled:
+                commands += self._stalled(probing, draining.stalled_at - probing.started, draining.stall_s or 0.0)
             return [*commands, *self._emptied(draining)]
         if self._now - draining.heard > SILENCE_S:
             # Nobody reports: the next probe will say so as INVALID.
@@ -346,10 +353,31 @@ class Controller:
             if never:
                 # Not one answer to any load: not at the lowest either.
                 return [*commands, *self._unrecovered("below_minimum")]
+            if probing := draining.stalled:
+                stuck = flows[-1].open if flows else 0
+                commands.append(self._lost(probing, lost(stuck, probing.flows, self._tolerated)))
             self._number += 1
             self._hold = Draining(self._number, self._now, check=True, abandoned=True)
             commands.append(Hold(self._number, 0.0, Purpose.ABANDON))
         return commands
+
+    def _stalled(self, probing: Probing, start: float, length: float) -> list[Command]:
+        """Judge a probe that a stall cut short. What stands still each time that a load is offered does not take it."""
+        stall = self._stall(probing, start, length)
+        if not stall.excised:
+            probing.excised.clear()
+        judged = self._judge(probing, reason="stall")
+        last = self.trials[-STALLS_AT_LOAD:]
+        if len(last) == STALLS_AT_LOAD and all(t.cut_short and t.load == probing.probe.load for t in last):
+            judged = Judged(replace(self.trials.pop(), verdict=Verdict.FAIL, reason=STALLS))
+            self.trials.append(judged.trial)
+        return [stall, judged]
+
+    def _lost(self, probing: Probing, verdict: Verdict | None) -> Judged:
+        """Judge a probe of which requests never came back: what seemed a stall was none. Without a verdict its counts
+        decide."""
+        probing.excised.clear()
+        return self._judge(probing, verdict, "" if verdict is None else "hang")
 
     def _emptied(self, draining: Draining) -> list[Command]:
         """Nothing is open any more. Go on once the target is seen to answer, if there is a load that it answered."""

@@ -17,7 +17,7 @@ import numpy as np
 from .evidence import dispersion
 from .queue import service_spread, tail, threshold, workload
 from .slices import SLICE_S
-from .trial import Trial, Verdict
+from .trial import STALLS, Trial, Verdict
 
 INFLATE = 1.6
 """Standard deviations are multiplied by this: trials agree with each other better than with the truth."""
@@ -67,11 +67,14 @@ class Estimate:
 
 def service_rate(trials: Sequence[Trial], limit: float) -> tuple[float, float] | None:
     """Service rate (1/s) of the saturated server and its relative standard error, from the probes that failed; None
-    where none of them saturated it for long enough. To fail is no service: probes with many failures say nothing."""
+    where none of them saturated it for long enough. To fail or to stand still is no service: such probes say
+    nothing."""
     total = 0.0
     seen = 0
     for trial in trials:
-        if trial.verdict is Verdict.FAIL and trial.measurement.failed_share < FAILING:
+        if trial.reason in ("hang", STALLS) or trial.measurement.failed_share > FAILING:
+            continue
+        if trial.verdict is Verdict.FAIL:
             rate, done, share = trial.measurement.busy_rate(max(trial.load * limit / 2, 4))
             # Looking only at the worst moments of a server that coped would make it seem slow.
             if done >= 30 and (trial.overloaded or share > 0.5):
@@ -174,6 +177,9 @@ def by_counts(
         phi = dispersion(*trial.measurement.batches(objective), budget)
         n_eff = n / phi
         top = min(4 * budget, 0.5)
+        if trial.overloaded:
+            # It was cut when that was plain, before the counts could show it.
+            k, n_eff = max(k, round(top * n)), max(n_eff, 2 / budget)
         p = 1 / (1 + np.exp(-np.clip(logit + slopes[:, None] * (math.log(trial.load) - log_c[None, :]), -50, 50)))
         p = np.clip(p, 0.02 * budget, top)
         share = min(max(k / n, 0.0), top)

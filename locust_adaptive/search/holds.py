@@ -28,6 +28,8 @@ class Probing(Held):
         self.late: list[Excision] = []
         self.looked = 0.0
         self.settled_slices = 0
+        self.ended: float | None = None
+        """When it was cut short, if it is not judged yet."""
 
     def settled(self, now: float) -> bool:
         """Closed loop: are the users of this load there, and since which slice?"""
@@ -44,7 +46,8 @@ class Probing(Held):
 class Draining(Held):
     """The load is away until the server is empty.
 
-    `stalled` is the probe that waits for its stall to end, which began at second `stalled_at`. `check`: see afterwards
+    `stalled` is the probe that is judged once the server is empty, since its stall may turn out to be none. The stall
+    began at second `stalled_at` and took `stall_s`; None while it has not ended. `check`: see afterwards
     whether the target answers a light load, unless it shows in the drain that it does. `abandoned`: what was open has
     been given up.
     """
@@ -57,12 +60,14 @@ class Draining(Held):
         check: bool,
         stalled: Probing | None = None,
         stalled_at: float = 0.0,
+        stall_s: float | None = None,
         abandoned: bool = False,
     ) -> None:
         super().__init__(number, now)
         self.check = check
         self.stalled = stalled
         self.stalled_at = stalled_at
+        self.stall_s = stall_s
         self.abandoned = abandoned
         self.answered = now
         """When something last came back."""

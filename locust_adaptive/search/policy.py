@@ -206,11 +206,7 @@ class AdaptivePolicy:
     @staticmethod
     def _cut_short(trials: Sequence[Trial]) -> bool:
         """Did a stall end the last of these before it could say anything? It is repeated twice at most."""
-        return (
-            trials[-1].reason == "stall"
-            and trials[-1].verdict is Verdict.UNDECIDED
-            and len(trials) < 3 + sum(t.reason != "stall" for t in trials)
-        )
+        return trials[-1].cut_short and len(trials) < 3 + sum(t.reason != "stall" for t in trials)
 
     # -- ends --------------------------------------------------------------------------------------------------------
 
@@ -242,6 +238,8 @@ class AdaptivePolicy:
         if reason == "below_minimum" or not past.trials or not past.located:
             best = past.best if past.passed and reason != "below_minimum" else None
             worst = past.worst if past.failed and past.worst > (best or 0.0) else None
+            if reason == "below_minimum":
+                worst = min((t.load for t in past.failed), default=None)
             known = Capacity(None, best, worst)
             return Conclusion(verdict, reason, known, objective=past.binding, warmup_s=warm, notes=notes)
         estimate = past.estimate

@@ -34,8 +34,9 @@ class Gap:
 class Gaps:
     """What gaps between completions are usual for this server."""
 
-    def __init__(self, bin_s: float) -> None:
+    def __init__(self, bin_s: float, open_loop: bool = False) -> None:
         self._bin_s = bin_s
+        self._open_loop = open_loop
         self._known: list[float] = []
         self.bound: float | None = None
         """Seconds above which a gap is a stall; None while too few are known."""
@@ -63,8 +64,19 @@ class Gaps:
         long = np.flatnonzero((runs[:, 1] - runs[:, 0] > self.bound) & (runs[:, 1] > newest))
         if not len(long):
             return None
-        start, end = (before + runs[long[-1]]).tolist()
+        run = runs[long[-1]]
+        if self._open_loop and not self._ignores(flows[first:], run):
+            return None
+        start, end = (before + run).tolist()
         return Gap(start, end, open=end > sum(f.span for f in flows) - self._bin_s / 2)
+
+    def _ignores(self, flows: list[Flow], run: np.ndarray) -> bool:
+        """Did requests arrive in the gap that the target then left waiting? Where none came, it is only that a slow one
+        was still open."""
+        assert self.bound is not None
+        first, last = np.round(run / self._bin_s).astype(int)
+        came = np.flatnonzero(Timeline.of(flows, self._bin_s).arrivals[first:last])
+        return len(came) > 0 and (last - first - came[0]) * self._bin_s > self.bound
 
     def _runs(self, flows: list[Flow]) -> np.ndarray:
         """Stretches `[start, end)` in seconds of bins without a completion while requests were open throughout."""

@@ -12,7 +12,7 @@ import numpy as np
 from .histogram import Histogram
 from .slices import SLICE_S, Cohort, Flow, bins_per_slice
 
-GONE, SURGE = "target_gone", "errors_surge"
+GONE, SURGE, STALLS = "target_gone", "errors_surge", "stalls_each_time"
 
 
 class Verdict(StrEnum):
@@ -237,7 +237,12 @@ class Trial:
     @property
     def overloaded(self) -> bool:
         """Was the load cut at once?"""
-        return self.verdict is Verdict.FAIL and self.reason in ("overload", "hang", SURGE, GONE)
+        return self.verdict is Verdict.FAIL and self.reason in ("overload", "hang", STALLS, SURGE, GONE)
+
+    @property
+    def cut_short(self) -> bool:
+        """Did a stall end it before it could say anything?"""
+        return self.verdict is Verdict.UNDECIDED and self.reason == "stall"
 
     @property
     def gone(self) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .evidence import dispersion, log_e_value, probability_over
+from .evidence import PHI_PRIOR, dispersion, log_e_value, probability_over
 from .settings import Settings
+from .slices import Flow
 from .trial import Measurement, Trial, Verdict
 
 ALPHA = 0.05
@@ -62,6 +63,16 @@ def _judge_one(measurement: Measurement, settings: Settings, i: int, trials: Seq
 def _load(measurement: Measurement) -> float:
     seconds = sum(f.span for f in measurement.flows)
     return 1.001 * measurement.sent / seconds if seconds else 0.0
+
+
+def lost(stuck: int, flows: Sequence[Flow], budget: float) -> Verdict | None:
+    """The verdict on a probe of which `stuck` requests never came back, and of which the counts do not know it yet:
+    FAIL if they are surely too many, UNDECIDED if they may be, None if the counts may decide."""
+    sent = sum(f.sent for f in flows)
+    if stuck <= budget * sent:
+        return None
+    believed = log_e_value(stuck / PHI_PRIOR, sent / PHI_PRIOR, budget) > math.log(1 / ALPHA)
+    return Verdict.FAIL if believed else Verdict.UNDECIDED
 
 
 def overloaded(measurement: Measurement, load: float, settings: Settings) -> bool:

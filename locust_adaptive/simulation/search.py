@@ -6,6 +6,8 @@ merged, and the commands take effect at once.
 
 from __future__ import annotations
 
+import heapq
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -27,6 +29,8 @@ from ..search.meter import Meter, Request
 from ..search.policy import AdaptivePolicy
 from ..search.settings import Settings
 from ..search.slices import SLICE_S, Flow, Merger
+from ..search.trial import Purpose
+from .mischief import Misbehaviour, Mischief
 from .server import RunningServer, Server
 
 
@@ -47,12 +51,14 @@ def simulate(
     workers: int = 1,
     policy: SearchPolicy | None = None,
     disturb: Callable[[float, Meter], None] | None = None,
+    mischief: Mischief | None = None,
 ) -> Run:
     """Search the capacity of `server`. The arrivals depend on `seed` alone, not on how many `workers` share them.
 
-    `disturb(t, meter)` may report a generator's health before each slice is shipped.
+    `disturb(t, meter)` may report a generator's health before each slice is shipped. `mischief`: open loop only.
     """
-    return _Simulation(settings, server, seed, workers, policy or AdaptivePolicy(settings), disturb).run()
+    policy = policy or AdaptivePolicy(settings)
+    return _Simulation(settings, server, seed, workers, policy, disturb, mischief or Mischief()).run()
 
 
 class _Simulation:
@@ -64,6 +70,7 @@ class _Simulation:
         workers: int,
         policy: SearchPolicy,
         disturb: Callable[[float, Meter], None] | None,
+        mischief: Mischief,
     ) -> None:
         self.settings = settings
         arrivals, service, shares = np.random.SeedSequence(seed).spawn(3)
@@ -79,6 +86,11 @@ class _Simulation:
         self._load = 0.0
         self._users = 0
         self._disturb = disturb
+        self._mischief = mischief
+        self._misbehaviour = Misbehaviour(mischief, random.Random(seed))
+        self._was_gone = False
+        self._slow: set[int] = set()
+        self._late: list[tuple[float, int]] = []
         self._t = 0.0
         self.run_ = Run(Conclusion("aborted", "", None), self._controller)  # type: ignore[arg-type]
 
@@ -117,13 +129,41 @@ class _Simulation:
         request = meter.begin(t, t, "infer")
         self._request += 1
         self.run_.sent += 1
-        if self._server.submit(t, self._request):
+        fate = self._misbehaviour.fate(t)
+        self._was_gone = self._was_gone or (fate == "refused" and self._end_all(t, "reset"))
+        if fate == "hang":
             self._open[self._request] = (worker, request)
+        elif fate not in (None, "slow"):
+            meter.finish(request, t, "reset" if fate == "half" else fate)
+        elif self._server.submit(t, self._request):
+            self._open[self._request] = (worker, request)
+            if fate == "slow":
+                self._slow.add(self._request)
         else:
             meter.finish(request, t, "http 503")
 
-    def _answer(self, until: float) -> None:
+    def _end_all(self, t: float, error: str) -> bool:
+        for worker, request in self._open.values():
+            self._meters[worker].finish(request, t, error)
+        self._open.clear()
+        return True
+
+    def _answers(self, until: float) -> list[tuple[float, int]]:
+        """`(time, request)` of the answers by `until`, the delayed ones among them."""
+        ready = []
         for t, number in self._server.advance(until):
+            if number in self._slow:
+                heapq.heappush(self._late, (t + self._mischief.delay, number))
+            else:
+                ready.append((t, number))
+        while self._late and self._late[0][0] <= until:
+            ready.append(heapq.heappop(self._late))
+        return sorted(ready) if self._slow else ready
+
+    def _answer(self, until: float) -> None:
+        for t, number in self._answers(until):
+            if number not in self._open:
+                continue  # given up, or reset
             worker, request = self._open.pop(number)
             self._meters[worker].finish(request, t)
             if self.settings.loop == "closed":
@@ -163,6 +203,8 @@ class _Simulation:
 
     def _hold(self, command: Hold, t: float) -> None:
         self._load = command.load
+        if command.purpose is Purpose.ABANDON:
+            self._end_all(t, "aborted")
         self._mergers[command.probe] = Merger(self._names)
         for meter in self._meters:
             meter.open_probe(command.probe, t)

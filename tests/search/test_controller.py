@@ -237,6 +237,9 @@ def test_a_short_stall_is_left_out_and_the_probe_judged_on_the_rest() -> None:
     w = learned(probe(40, seconds=10), probe(40)).run(8)
     # Nothing for 0.4 s in the middle of a slice.
     w.pass_slice(arrivals={0: 1, 10: 9}, completions={0: 1, 45: 9}, open=2)
+    assert w.draining
+    cut = w.t
+    w.run(2)
     (stall,) = (c for c in w.commands if isinstance(c, Stall))
     assert stall.length == pytest.approx(0.44, abs=0.02)
     assert (stall.excised, stall.probe) == (True, 2)
@@ -245,7 +248,7 @@ def test_a_short_stall_is_left_out_and_the_probe_judged_on_the_rest() -> None:
     assert excision.cause == "stall"
     # What was sent up to a limit before the stall may have been caught by it.
     assert excision.start == pytest.approx(8 * SLICE_S + 0.01 - 0.25, abs=0.02)
-    assert w.draining
+    assert w.trials[1].ended == cut
 
 
 def test_a_long_stall_takes_the_load_away_until_answers_resume() -> None:

@@ -3,6 +3,8 @@
 The answer of a request leaves at an absolute time that the queue's formula gives at its arrival. A slow machine can
 only delay answers; it never makes the server slower. `truth.py` computes the capacity from the same formula.
 
+A `Mischief` makes it misbehave; its `gone` counts from the first request.
+
 GET /stats answers at once with counts, so that a test can hold the server's requests against its own.
 """
 
@@ -15,14 +17,15 @@ import math
 import random
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heapify, heapreplace
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from locust_adaptive.demo.http1 import CannotServe, Exchange, serve
+from locust_adaptive.demo.http1 import CannotServe, Exchange, Listener, serve
 from locust_adaptive.demo.process import ServerProcess
+from locust_adaptive.simulation.mischief import Misbehaviour, Mischief
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +102,19 @@ class TargetServer:
     """Answers any path and method when the virtual queue says so, and counts."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, service: Service, seed: int, trouble: Trouble, max_open: float
+        self,
+        loop: asyncio.AbstractEventLoop,
+        service: Service,
+        seed: int,
+        trouble: Trouble,
+        max_open: float,
+        mischief: Mischief,
     ) -> None:
         self.statuses: Counter[int] = Counter()
+        self._delay_s, self._gone = mischief.delay, mischief.gone
+        self._misbehaviour = Misbehaviour(replace(mischief, gone=None), random.Random(seed))
+        self._began = asyncio.Event()
+        self._last = -math.inf
         self._loop = loop
         self._service = service
         self._random = random.Random(seed)
@@ -123,10 +136,35 @@ class TargetServer:
             self._rejected += 1
             exchange.answer(503, b'{"error":"the queue is full"}')
             return
+        fate = self._misbehaviour.fate(now)
+        if fate == "hang":
+            return
+        if fate == "reset":
+            exchange.break_off()
+            return
+        if fate == "half":
+            exchange.break_off(b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"ok"')
+            return
+        if fate is not None and fate.startswith("http "):
+            exchange.answer(int(fate.removeprefix("http ")), b'{"error":"mischief"}')
+            return
         self._open += 1
         self._max_open = max(self._max_open, self._open)
+        late_s = self._delay_s if fate == "slow" else 0.0
         service_s = self._random.lognormvariate(self._service.log_mean, self._service.sigma)
-        self._loop.call_at(self._queue.completion(now, service_s), self._answer, exchange)
+        self._loop.call_at(self._queue.completion(now, service_s) + late_s, self._answer, exchange)
+
+    async def attend(self, listener: Listener) -> None:
+        """Go away and come back, as told."""
+        if self._gone is None:
+            return
+        await self._began.wait()
+        away, back = self._gone
+        await asyncio.sleep(away)
+        listener.close()
+        if math.isfinite(back):
+            await asyncio.sleep(back - away)
+            await listener.open()
 
     def _answer(self, exchange: Exchange) -> None:
         self._open -= 1
@@ -136,6 +174,8 @@ class TargetServer:
     def _count(self, exchange: Exchange, now: float) -> None:
         if self._first is None:
             self._first = now
+            self._began.set()
+        self._last = now
         self._received += 1
         second = int(now - self._first)
         self._per_second.extend([0] * (second + 1 - len(self._per_second)))
@@ -153,6 +193,7 @@ class TargetServer:
             "max_open": self._max_open,
             "distinct_ids": len(self._ids),
             "per_second": self._per_second,
+            "silent_s": self._loop.time() - self._last if self._received else None,
         }
 
 
@@ -160,7 +201,13 @@ class Target(ServerProcess):
     """The server as a process: `with Target(service) as target: ... target.url ... target.stats()`."""
 
     def __init__(
-        self, service: Service, *, seed: int = 1, trouble: Trouble | None = None, max_open: int | None = None
+        self,
+        service: Service,
+        *,
+        seed: int = 1,
+        trouble: Trouble | None = None,
+        max_open: int | None = None,
+        mischief: Mischief | None = None,
     ) -> None:
         """`max_open`: requests that may wait or be served at once; one more gets 503. None is no bound."""
         # -P: the files beside this one must not shadow modules.
@@ -173,11 +220,16 @@ class Target(ServerProcess):
             command += ["--pause", f"{trouble.pause_s},{trouble.period_s}"]
         if max_open is not None:
             command += ["--queue", str(max_open)]
+        if mischief is not None:
+            command += ["--mischief", f"{mischief.mode},{mischief.above},{mischief.delay},{mischief.share}"]
+            if mischief.gone is not None:
+                command += ["--gone", f"{mischief.gone[0]},{mischief.gone[1]}"]
         super().__init__(command)
 
     def stats(self) -> dict[str, Any]:
         """The server's counts: received (without /stats), answered, rejected (503), open, max_open, distinct_ids
-        (of X-Id headers) and per_second (arrivals in each second from the first request)."""
+        (of X-Id headers), per_second (arrivals in each second from the first request) and silent_s (seconds since
+        the last arrival; None before the first)."""
         with urlopen(f"{self.url}/stats", timeout=10) as response:
             counts: dict[str, Any] = json.load(response)
         return counts
@@ -191,8 +243,10 @@ def _pair(text: str) -> tuple[float, float]:
 async def _main(arguments: argparse.Namespace) -> None:
     trouble = Trouble(*(arguments.cold or (0.0, 1.0)), *(arguments.pause or (0.0, math.inf)))
     service = Service(arguments.workers, arguments.mean, arguments.sigma)
-    server = TargetServer(asyncio.get_running_loop(), service, arguments.seed, trouble, arguments.queue)
-    await serve(server.handle, server.statuses, arguments.port, arguments.until_stdin_eof)
+    mode, above, delay, share = arguments.mischief.split(",")
+    mischief = Mischief(mode, float(above), float(delay), float(share), arguments.gone)
+    server = TargetServer(asyncio.get_running_loop(), service, arguments.seed, trouble, arguments.queue, mischief)
+    await serve(server.handle, server.statuses, arguments.port, arguments.until_stdin_eof, server.attend)
 
 
 def main() -> None:
@@ -206,6 +260,10 @@ def main() -> None:
     parser.add_argument("--cold", type=_pair, metavar="W,F", help="F times slower at first, gone after W seconds")
     parser.add_argument("--pause", type=_pair, metavar="LEN,PERIOD", help="no service for LEN s every PERIOD s")
     parser.add_argument("--queue", type=float, default=math.inf, metavar="N", help="open requests, one more gets 503")
+    parser.add_argument(
+        "--mischief", default="hang,inf,0,0", metavar="MODE,ABOVE,DELAY,SHARE", help="what it does wrong above a rate"
+    )
+    parser.add_argument("--gone", type=_pair, metavar="FROM,TO", help="nobody listens in that time")
     parser.add_argument("--until-stdin-eof", action="store_true", help="exit when standard input ends")
     try:
         asyncio.run(_main(parser.parse_args()))

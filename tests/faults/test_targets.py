@@ -1,0 +1,181 @@
+"""Targets that misbehave: whatever they do, the answer is true, and the load ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from locust_adaptive.simulation.mischief import Mischief
+from tests.faults.oracle import honest, within_cap
+from tests.support.searches import LOCUSTFILES, LocustRun, Search, free_port, read_search, to_results
+from tests.support.target import Target
+from tests.support.truth import SMALL
+
+QUICK = ["--headless", "--adaptive-precision", "12%", "--adaptive-soak", "5s"]
+ABOVE = 40.0
+"""Requests a second above which a server misbehaves that could take about 65."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A search, its target's counts after it (None if nobody was there to ask), and what it left running."""
+
+    search: Search
+    stats: dict[str, Any] | None
+    left_behind: bool
+
+    @property
+    def end(self) -> tuple[str, str, int]:
+        return self.search.outcome["verdict"], self.search.outcome["reason"], self.search.ended.code
+
+    @property
+    def failed(self) -> list[tuple[float, str]]:
+        return [(t["load"], t["reason"]) for t in self.search.outcome["trials"] if t["verdict"] == "FAIL"]
+
+    @property
+    def kinds(self) -> set[str]:
+        """Kinds of error in the report."""
+        return {kind for t in self.search.outcome["trials"] for kind in t["errors"]}
+
+
+def run(folder: Path, url: str, *arguments: str) -> tuple[Search, bool]:
+    with LocustRun(folder, LOCUSTFILES / "open_loop.py", "-H", url, *QUICK, *to_results(folder), *arguments) as locust:
+        ended = locust.wait(240)
+        return read_search(folder, ended), locust.left_behind
+
+
+def against(mischief: Mischief, *arguments: str, ask: bool = True) -> Callable[[Path], Found]:
+    """A scenario: a search against a server of this mischief. `ask`: it is there at the end."""
+
+    def scenario(folder: Path) -> Found:
+        with Target(SMALL.service, mischief=mischief) as target:
+            search, left = run(folder, target.url, *arguments)
+            return Found(search, target.stats() if ask else None, left)
+
+    scenario.__name__ = f"{mischief.mode} {arguments}".replace(" ", "_").replace("/", "_")
+    return scenario
+
+
+def nobody(url: Callable[[], str]) -> Callable[[Path], Found]:
+    """A scenario: a search where nobody is."""
+
+    def scenario(folder: Path) -> Found:
+        search, left = run(folder, url())
+        return Found(search, None, left)
+
+    return scenario
+
+
+def true(found: Found, capacity: float = math.inf) -> None:
+    """What must hold of every one of these."""
+    honest(found.search, capacity=capacity)
+    assert not found.left_behind
+    assert "Traceback" not in found.search.ended.stdout + found.search.ended.stderr
+    if found.stats is not None:
+        # The load ended with the search, and not with the process that made it.
+        last = found.search.outcome["requests"]
+        assert 0 <= found.stats["received"] - last <= 100
+
+
+TWO_MINUTES = ("--adaptive-start", "16", "-t", "100s")
+OVER = {
+    "hang": against(Mischief("hang", ABOVE), *TWO_MINUTES),
+    "slow": against(Mischief("slow", ABOVE), *TWO_MINUTES),
+    "http 503": against(Mischief("http 503", ABOVE), *TWO_MINUTES),
+    "http 429": against(Mischief("http 429", ABOVE), *TWO_MINUTES),
+    "reset": against(Mischief("reset", ABOVE), *TWO_MINUTES),
+    "half": against(Mischief("half", ABOVE), *TWO_MINUTES),
+}
+
+
+@pytest.mark.parametrize("mode", [pytest.param(m, marks=pytest.mark.scenario(s, seconds=110)) for m, s in OVER.items()])
+def test_above_a_load_it_misbehaves_and_the_answer_is_below(mode: str, found: Found) -> None:
+    true(found, capacity=ABOVE)
+    verdict, reason, code = found.end
+    assert (verdict, code) in (("resolved", 0), ("unresolved", 3)), found.end
+    if verdict == "unresolved":
+        assert reason in ("budget_spent", "not_precise", "stalls_exceed_tolerance")
+    assert any(load > 16 for load, _ in found.failed), "the bad load failed"
+    known = found.search.outcome["capacity"]
+    assert reason == "stalls_exceed_tolerance" or known["low"] or known["value"], known
+    if mode.startswith("http"):
+        assert mode in found.kinds
+    if mode in ("reset", "half"):
+        assert "reset" in found.kinds
+    if mode == "http 429":
+        assert "rate_limited" in found.search.outcome["notes"]
+
+
+NOBODY = {
+    "refused": nobody(lambda: f"http://127.0.0.1:{free_port()}"),
+    "dns": nobody(lambda: "http://nobody.invalid"),
+}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.scenario(s, seconds=15)) for k, s in NOBODY.items()]
+)
+def test_nobody_there(kind: str, found: Found) -> None:
+    true(found)
+    assert found.end == ("invalid", "target_unreachable", 3)
+    assert found.search.ended.seconds < 15
+    assert kind in found.kinds
+    assert "target_unreachable" in found.search.ended.stdout
+
+
+ALWAYS = {
+    "http 503": (against(Mischief("http 503", 0.0)), ("unresolved", "below_minimum", 3)),
+    "http 404": (against(Mischief("http 404", 0.0)), ("invalid", "every_request_fails", 3)),
+    "hang": (against(Mischief("hang", 0.0)), ("unresolved", "below_minimum", 3)),
+    "reset": (against(Mischief("reset", share=0.05), "-t", "100s"), ("unresolved", "below_minimum", 3)),
+}
+
+
+@pytest.mark.parametrize(
+    "mode", [pytest.param(m, marks=pytest.mark.scenario(s, seconds=90)) for m, (s, _) in ALWAYS.items()]
+)
+def test_it_misbehaves_at_any_load(mode: str, found: Found) -> None:
+    true(found)
+    assert found.end == ALWAYS[mode][1]
+    assert found.search.outcome["capacity"]["value"] is None
+    if mode == "hang":
+        assert [reason for _, reason in found.failed] in (["hang"], ["overload"])
+    else:
+        assert mode in found.kinds
+
+
+LATER = ("--adaptive-start", "16", "-t", "200s")
+
+
+@pytest.mark.scenario(returns := against(Mischief(gone=(25.0, 33.0)), *LATER), seconds=200)
+def test_it_goes_away_and_comes_back(found: Found) -> None:
+    true(found, capacity=SMALL.capacity)
+    trials = found.search.outcome["trials"]
+    gone = [t for t in trials if t["reason"] == "target_gone"]
+    assert [t["verdict"] for t in gone] == ["INVALID"]
+    after = [t for t in trials if t["number"] > gone[0]["number"]]
+    assert any(t["repeats"] == gone[0]["number"] for t in after), "measured again"
+    assert found.end == ("resolved", "converged", 0)
+    assert found.search.outcome["capacity"]["value"] == pytest.approx(SMALL.capacity, rel=0.08)
+
+
+@pytest.mark.scenario(against(Mischief(gone=(25.0, math.inf)), *LATER, ask=False), seconds=100)
+def test_it_goes_away_for_good(found: Found) -> None:
+    true(found, capacity=SMALL.capacity)
+    assert found.end == ("unresolved", "target_gone", 3)
+    assert "refused" in found.kinds or "reset" in found.kinds
+    assert found.search.outcome["capacity"]["low"]
+
+
+@pytest.mark.scenario(against(Mischief(), "--adaptive-start", "16", "--adaptive-max", "30"), seconds=40)
+def test_no_load_above_the_cap(found: Found) -> None:
+    true(found, capacity=SMALL.capacity)
+    assert found.end == ("unresolved", "ceiling_reached", 3)
+    assert found.stats is not None
+    within_cap(found.stats, 30)
+    assert found.search.outcome["capacity"]["low"] == 30
