@@ -20,6 +20,7 @@ from werkzeug.datastructures import ImmutableMultiDict
 
 from . import session, webform, webguard, webuser
 from .checks import before_load
+from .guards import clock
 from .options import OPTIONS, ConfigError, caps, check_lowered, loop_of, texts_of
 from .shape import AdaptiveShape
 from .webguard import Refused
@@ -28,6 +29,8 @@ from .webstate import Seen, StateText
 logger = logging.getLogger("locust_adaptive")
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+ENDING_S = 8.0
+"""What Locust and its workers get to be ready again after a search."""
 ALIVE_S = 5.0
 """A search that has not taken a step for this long hangs: it takes one at least every half second."""
 NAME_LOOKUP_S = 1.0
@@ -128,8 +131,8 @@ class Door:
         try:
             webguard.check_type(dict(request.headers), webguard.FORM)
             fields = self._offer.fields(list(request.form.items(multi=True)))
-            if isinstance(environment.shape_class, AdaptiveShape) and environment.runner.shape_greenlet:
-                raise ConfigError(RUNNING)
+            if isinstance(environment.shape_class, AdaptiveShape):
+                self._wait_for_the_end()
             asked = webform.read(fields, self._offer, {**vars(environment.parsed_options), **self._held})
             max_users = self._check(asked)
         except Refused as e:
@@ -141,6 +144,18 @@ class Door:
         session.adaptive_of(environment).max_users = max_users
         request.form = ImmutableMultiDict(asked.pairs)
         return None
+
+    def _wait_for_the_end(self) -> None:
+        """A search that is over takes Locust a moment to stop, and its workers to be ready again: whoever asks for the
+        next one waits. Raises ConfigError while one runs."""
+        runner, current = self._environment.runner, session.of(self._environment)
+        deadline = clock() + ENDING_S
+        while current is not None and current.over and clock() < deadline:
+            if not runner.shape_greenlet and session.adaptive_of(self._environment).side.workers():
+                return
+            gevent.sleep(0.05)  # Locust has no event for a worker that is ready
+        if runner.shape_greenlet:
+            raise ConfigError(RUNNING)
 
     @property
     def _held(self) -> dict[str, Any]:

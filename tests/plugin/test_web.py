@@ -302,6 +302,32 @@ def test_while_a_search_runs_nothing_is_changed(here: Callable[..., Here]) -> No
     assert page.all == before
 
 
+class Ended:
+    """A search that is over, which Locust has still to stop: at the third look it has."""
+
+    over = True
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def __bool__(self) -> bool:
+        self.looks += 1
+        return self.looks < 3
+
+    def kill(self, block: bool) -> None: ...
+
+
+def test_the_next_search_waits_for_the_end_of_the_last(here: Callable[..., Here]) -> None:
+    page, ended = here(), Ended()
+    page.environment.runner.shape_greenlet = ended
+    session.adaptive_of(page.environment).session = ended  # type: ignore[assignment]
+    try:
+        assert page.start(**GOOD)["success"]
+        assert ended.looks >= 3
+    finally:
+        session.adaptive_of(page.environment).session = None
+
+
 # -- the class picker ------------------------------------------------------------------------------------------------
 
 
