@@ -8,7 +8,7 @@ from typing import Any
 
 from locust import events
 
-from . import options, replayuser, session
+from . import options, session
 from .checks import before_load
 from .exchange import leads, makes_load
 from .shape import AdaptiveShape
@@ -59,10 +59,9 @@ def _check(environment: Any, runner: Any) -> None:
     shape, parsed = environment.shape_class, environment.parsed_options
     if not isinstance(shape, AdaptiveShape) or parsed is None:
         return
+    # A worker that lacks something says so when the master asks, and the master ends the search.
     if leads(runner) and (parsed.headless or parsed.autostart):
         before_load(environment, shape, parsed, environment.user_classes, parsed.num_users)
-    elif not leads(runner) and not parsed.processes:  # forks of one master, who has looked
-        replayuser.prepare(environment.user_classes)
 
 
 def _on_test_stop(environment: Any) -> None:

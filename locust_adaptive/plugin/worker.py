@@ -166,6 +166,7 @@ class Agent:
             self._side.send(WHO, identity(self._environment.user_classes))
         except (ValueError, OSError) as e:  # a trace that is not here, or cannot be read
             logger.error("%s", e)
+            self._environment.process_exit_code = 2
             self._side.send(REFUSED, str(e))
 
     def _say_alive(self) -> None:

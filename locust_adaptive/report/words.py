@@ -75,6 +75,10 @@ REASONS = {
         "a fault of locust-adaptive, or of a locustfile that overrides it: the error follows, Locust's log has more",
         "please report it with the journal",
     ),
+    "workers_lost": Word(
+        "no worker was left: they died, or the master could not hear them any more",
+        "see the workers' own logs for why they ended; what is known so far stands",
+    ),
     "journal_ends": Word(
         "the journal stops before the search came to an end: the process was killed",
         "run again; the probes it records stand",
@@ -165,8 +169,8 @@ TRIAL_REASONS = {
         "give the generator more memory, or add workers on other machines",
     ),
 }
-"""Reasons of a trial beside the texts of objectives. From `generator CPU` on they are rules of validity, followed by the
-value, its bound and advice."""
+"""Reasons of a trial beside the texts of objectives. From `generator CPU` on they are rules of validity, followed by
+the value, its bound and advice."""
 
 EXIT_CODES = {
     0: "resolved, and every gate is met; or every gate is met where the capacity is only bounded or imprecise",

@@ -42,7 +42,7 @@ class Past:
         Not counted are those that a known event voided from outside, and that were then repeated without it: workers
         that came or went, a target that went away. They say nothing of how well the rest was measured.
         """
-        unfit = sum(not t.gone and t.reason != "workers_changed" for t in self.invalid)
+        unfit = sum(not t.disturbed for t in self.invalid)
         return unfit >= UNFIT_LEAST and unfit > UNFIT_SHARE * (len(self.trials) + unfit)
 
     def of(self, purpose: Purpose) -> list[Trial]:

@@ -216,8 +216,7 @@ class AdaptivePolicy:
         for trial in reversed(trials):
             if trial.verdict is not Verdict.INVALID:
                 break
-            # That the target went away is no fault of the measurement.
-            streak += not trial.gone
+            streak += not trial.disturbed
         if streak >= INVALID_LIMIT:
             return self.give_up(trials, list(stalls), "unresolved", "measurement_invalid")
         # Whatever disturbed us may pass.

@@ -249,6 +249,12 @@ class Trial:
         """Did the target go away in it?"""
         return self.reason == GONE
 
+    @property
+    def disturbed(self) -> bool:
+        """Did a known event from outside void it: workers that came or went, a target that went away? That says nothing
+        of how well the rest is measured."""
+        return self.gone or self.reason == "workers_changed"
+
     def to_plain(self) -> dict[str, Any]:
         """What a reader needs beside the flows and cohorts themselves, for the journal."""
         m = self.measurement

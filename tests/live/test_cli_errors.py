@@ -80,16 +80,21 @@ def test_a_mistake_ends_with_one_message(name: str, tmp_path: Path, backend: Bac
 
 
 def test_a_worker_without_the_trace_says_so(tmp_path: Path, backend: Backend) -> None:
-    """The master needs none: it sends nothing."""
+    """And ends the search, before any load. The master needs none: it sends nothing."""
     port = str(free_port())
     lead = ("--master", "--expect-workers", "1", "--master-bind-host", "127.0.0.1", "--master-bind-port", port)
     join = ("--worker", "--master-host", "127.0.0.1", "--master-port", port)
-    with locust(tmp_path / "master", SHAPE + REPLAY, "-H", backend.url, *SLO, *lead) as master:
-        with locust(tmp_path / "worker", SHAPE + REPLAY, *join) as worker:
-            ended = worker.wait(SECONDS)
-        assert ended.code == 2
-        assert "locust-adaptive: Replaying: there is no trace 'day.trace'" in ended.stderr
-        assert master.left_behind, "it waits for better workers"
+    with (
+        locust(tmp_path / "master", SHAPE + REPLAY, "-H", backend.url, *SLO, *lead) as master,
+        locust(tmp_path / "worker", SHAPE + REPLAY, *join) as worker,
+    ):
+        led, ended = master.wait(SECONDS), worker.wait(SECONDS)
+        wait_until(lambda: not (master.left_behind or worker.left_behind), "the end of every process", 5)
+    assert (led.code, ended.code) == (2, 2)
+    for run in (led, ended):
+        assert "Replaying: there is no trace 'day.trace'" in run.stderr
+    assert "worker " in led.stderr
+    assert backend.received == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -99,7 +99,7 @@ def test_an_invalid_probe_is_repeated_and_the_third_ends_the_search() -> None:
         if len(trials) > 1:
             assert probe(again).repeats == number - 1
             assert probe(again).load == 20
-        trials.append(seen(number, 20, INVALID, reason="workers_changed"))
+        trials.append(seen(number, 20, INVALID, reason="no_report"))
     end = conclusion(ask(trials))
     assert (end.verdict, end.reason) == ("unresolved", "measurement_invalid")
 
@@ -107,6 +107,14 @@ def test_an_invalid_probe_is_repeated_and_the_third_ends_the_search() -> None:
 def test_an_invalid_probe_between_good_ones_does_not_count_towards_three() -> None:
     trials = [seen(1, 10, INVALID), seen(2, 10, INVALID), seen(3, 10, PASS), seen(4, 20, INVALID)]
     assert probe(ask(trials)).repeats == 4
+
+
+def test_workers_that_come_and_go_do_not_end_the_search() -> None:
+    """A stopped worker alone voids two probes: when it falls silent, and when it is back."""
+    trials = [seen(n, 20, INVALID, reason="workers_changed") for n in range(1, 2 + INVALID_LIMIT)]
+    assert probe(ask(trials)).repeats == len(trials)
+    trials += [seen(n, 20, INVALID, reason="no_report") for n in (8, 9)]
+    assert probe(ask(trials)).repeats == 9
 
 
 def test_a_probe_cut_short_by_a_stall_is_repeated() -> None:
