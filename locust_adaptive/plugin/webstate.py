@@ -51,8 +51,8 @@ class StateText:
             self._facts, self._trials, self._key = facts, [], None
         key = (facts.elapsed_s, len(facts.trials), seen.hold, seen.users, seen.over)
         if key != self._key:
-            objectives = facts.header.settings.objectives
-            self._trials += [trial_part(trial, objectives) for trial in facts.trials[len(self._trials) :]]
+            settings = facts.header.settings
+            self._trials += [trial_part(trial, settings) for trial in facts.trials[len(self._trials) :]]
             self._key, self._text = key, to_json(cast(Any, state(seen, self._trials)))
         return self._text
 

@@ -6,11 +6,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from ..search.slo import Objective, Slo
-from ..search.rules import CPU_BOUND
-from . import words
+from . import fitness, words
 from .exitcode import Gate
 from .lines import WORDS, decisive, limit, name, reading
-from .numbers import clock, number, percent, seconds, spelled, things, three
+from .numbers import clock, number, seconds, spelled, things, three
 from .result import CapacityPart, Result, StallPart, TrialPart
 
 WIDTH = 100
@@ -55,6 +54,7 @@ class _Block:
             *self._probes(),
             *self._stalls(),
             ("generator", self._generator()),
+            *self._validity(),
             *((("note", words.NOTES[n].meaning if n in words.NOTES else n)) for n in self.outcome["notes"]),
             *self._next(),
             *((("gate", f"{'met' if g.met else 'FAILED' if g.met is False else 'unknown'}:  {g.text}")) for g in gates),
@@ -172,7 +172,9 @@ class _Block:
     def _search(self) -> Iterator[str]:
         outcome, trials, stalls = self.outcome, self.outcome["trials"], self.outcome["stalls"]
         repeated = sum(t["repeats"] is not None for t in trials)
-        yield things(len(trials), "probe") + (f", {repeated} repeated" if repeated else "")
+        invalid = sum(t["verdict"] == "INVALID" for t in trials)
+        valid = f" ({len(trials) - invalid} valid, {invalid} invalid)" if invalid else ""
+        yield things(len(trials), "probe") + valid + (f", {repeated} repeated" if repeated else "")
         excised = [s for s in stalls if s["excised"]]
         if excised:
             fate = "left out of the probes" if "stalls_exceed_tolerance" in outcome["notes"] else "forgiven"
@@ -249,16 +251,28 @@ class _Block:
 
     def _generator(self) -> str:
         g = self.outcome["generator"]
-        facts = [
-            f"{things(g['workers'], 'worker')}, CPU at most {percent(g['cpu_max'])}",
-            f"send lag p99 {g['send_lag_p99_ms']:.1f} ms",
-        ]
-        if g["late_s"]:
-            facts.append(f"{seconds(g['late_s'])} of late sending left out")
-        if g["invalid_probes"]:
-            facts.append(f"{things(g['invalid_probes'], 'probe')} INVALID")
-        state = "ok" if not g["invalid_probes"] and g["cpu_max"] <= CPU_BOUND else "NOT OK"
-        return f"{state}: {', '.join(facts)}"
+        late = f", {seconds(g['late_s'])} of late sending left out" if g["late_s"] else ""
+        return things(g["workers"], "worker") + late
+
+    def _validity(self) -> Iterator[tuple[str, str]]:
+        rules = self.outcome.get("validity", [])
+        if self.outcome["reason"] == "measurement_invalid":
+            yield "validity", f"INVALID: {'; '.join(self._unfit())}"
+        elif rules:
+            yield "validity", f"VALID: {fitness.values(rules)}"
+        if flagged := fitness.flagged(rules):
+            yield "flagged", flagged
+
+    def _unfit(self) -> list[str]:
+        """What made probes INVALID, and what to do, each once."""
+        causes: dict[str, str] = {}
+        for trial in self.outcome["trials"]:
+            if trial["verdict"] == "INVALID":
+                known = words.TRIAL_REASONS.get(trial["reason"])
+                told = trial["reason"] if known is None else f"{known.meaning}: {known.advice}"
+                rule, text = fitness.cause(trial.get("broken", []), trial["reason"]) or (trial["reason"], told)
+                causes[rule] = text
+        return list(causes.values())
 
     # -- where it did not come to an answer --------------------------------------------------------------------------
 
@@ -268,11 +282,6 @@ class _Block:
             return
         reason = outcome["reason"]
         yield "why", f"{reason}: {words.REASONS[reason].meaning}" if reason in words.REASONS else reason
-        invalid = [t for t in outcome["trials"] if t["verdict"] == "INVALID"]
-        if invalid and outcome["reason"] == "measurement_invalid":
-            cause = invalid[-1]["reason"]
-            known = words.TRIAL_REASONS.get(cause)
-            yield "cause", cause if known is None else f"{known.meaning}: {known.advice}"
 
     def _next(self) -> Iterator[tuple[str, str]]:
         said = [words.REASONS.get(self.outcome["reason"]), *map(words.NOTES.get, self.outcome["notes"])]

@@ -54,7 +54,7 @@ def name(objective: Objective) -> str:
 
 def probe_line(trial: Trial, settings: Settings) -> str:
     """probe 7  64 /s  refine  pass  p99 238 ms (limit 250 ms)  12 of 2310 late"""
-    part = trial_part(trial, settings.objectives)
+    part = trial_part(trial, settings)
     unit = "users" if settings.loop == "closed" else "/s"
     words = [f"probe {trial.number}", f"{number(trial.load)} {unit}", trial.purpose, WORDS[trial.verdict]]
     named = {str(o) for o in settings.objectives}

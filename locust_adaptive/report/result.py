@@ -13,15 +13,17 @@ from typing import Any, Literal, TypedDict
 
 from ..search.events import Capacity
 from ..search.histogram import Histogram
+from ..search.rules import LITTLE_BOUND
+from ..search.settings import Settings
 from ..search.slo import Objective
 from ..search.trial import Measurement, Trial, Verdict
-from ..search.validity import lag_quantile
+from ..search.validity import busiest, lag_quantile
 from .files import write_atomically
+from .fitness import BrokenPart, ValidityPart, broken, validity
 from .fold import Fold
 
 SCHEMA = 1
 CONFIDENCE = 0.95
-LITTLE_BOUND = 0.05
 ONE_REQUEST = 1e-3
 """Arrivals send one request each when their mean is within this of 1."""
 
@@ -58,6 +60,13 @@ class ExcisedPart(TypedDict):
     length_s: float
 
 
+class ProbesPart(TypedDict):
+    judged: int
+    valid: int
+    invalid: int
+    repeated: int
+
+
 class TrialPart(TypedDict):
     number: int
     load: float
@@ -73,6 +82,7 @@ class TrialPart(TypedDict):
     errors: dict[str, int]
     throughput: float | None
     little_breach: bool
+    broken: list[BrokenPart]
     excised: list[ExcisedPart]
 
 
@@ -106,6 +116,8 @@ class Result(TypedDict):
     started: str
     elapsed_s: float
     requests: int
+    probes: ProbesPart
+    validity: list[ValidityPart]
     trials: list[TrialPart]
     stalls: list[StallPart]
     generator: GeneratorPart
@@ -124,7 +136,7 @@ def result(facts: Fold) -> Result:
     """The result of a run: of its last state where it has not ended."""
     header, ending = facts.header, facts.conclusion
     settings, objectives = header.settings, header.settings.objectives
-    trials = [trial_part(trial, objectives) for trial in facts.trials]
+    trials = [trial_part(trial, settings) for trial in facts.trials]
     nothing = Capacity(None, None, None)
 
     def named(place: int | None) -> Objective | None:
@@ -156,6 +168,15 @@ def result(facts: Fold) -> Result:
         "started": header.started,
         "elapsed_s": round(facts.elapsed_s, 3),
         "requests": facts.requests,
+        "probes": {
+            "judged": len(trials),
+            "valid": sum(t["verdict"] != "INVALID" for t in trials),
+            "invalid": sum(t["verdict"] == "INVALID" for t in trials),
+            "repeated": sum(t["repeats"] is not None for t in trials),
+        },
+        "validity": validity(
+            facts.trials, settings, unfit=ending is not None and ending.reason == "measurement_invalid"
+        ),
         "trials": trials,
         "stalls": [{"at_s": s.at, "length_s": s.length, "probe": s.probe, "excised": s.excised} for s in facts.stalls],
         "generator": _generator(facts),
@@ -167,9 +188,9 @@ def result(facts: Fold) -> Result:
     }
 
 
-def trial_part(trial: Trial, objectives: Sequence[Objective]) -> TrialPart:
-    """One trial, as it stands in the result. `objectives` are the counted ones."""
-    m = trial.measurement
+def trial_part(trial: Trial, settings: Settings) -> TrialPart:
+    """One trial, as it stands in the result."""
+    m, objectives = trial.measurement, settings.objectives
     flows = [f for f in m.flows if f.index >= m.settle]
     seconds = sum(f.span for f in flows)
     quantiles = {"p50": (0.5, None), **{key(o): (o.quantile, o.scope) for o in objectives if o.signal == "latency"}}
@@ -188,6 +209,7 @@ def trial_part(trial: Trial, objectives: Sequence[Objective]) -> TrialPart:
         "errors": _errors(m),
         "throughput": _rounded(sum(f.done for f in flows) / seconds) if seconds else None,
         "little_breach": m.little_breach() > LITTLE_BOUND,
+        "broken": broken(trial, settings),
         "excised": [
             {"start_s": x.start, "end_s": min(x.end, m.elapsed_s), "cause": x.cause, "length_s": x.length}
             for x in m.excised
@@ -284,18 +306,12 @@ def _generator(facts: Fold) -> GeneratorPart:
     flows = [f for t in facts.trials for f in t.measurement.flows if f.index >= t.measurement.settle]
     return {
         "workers": facts.workers,
-        "cpu_max": _rounded(max((_mean_cpu(t.measurement) for t in facts.trials), default=0.0)),
+        "cpu_max": _rounded(max((busiest(t.measurement) for t in facts.trials), default=0.0)),
         "send_lag_p99_ms": _rounded(1000 * lag_quantile(flows, 0.99)),
         "hub_lag_max_ms": _rounded(1000 * max((f.hub_lag for f in flows), default=0.0)),
         "late_s": round(sum(_late_s(t.measurement) for t in facts.trials), 3),
         "invalid_probes": sum(t.verdict is Verdict.INVALID for t in facts.trials),
     }
-
-
-def _mean_cpu(m: Measurement) -> float:
-    """As the rule of validity takes it: over the probe, once settled."""
-    flows = [f for f in m.flows if f.index >= m.settle]
-    return sum(f.cpu * f.span for f in flows) / max(sum(f.span for f in flows), 1e-9)
 
 
 def _late_s(m: Measurement) -> float:

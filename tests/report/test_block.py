@@ -6,6 +6,7 @@ from locust_adaptive.report.lines import probe_line, stall_line
 from locust_adaptive.report.result import result
 from locust_adaptive.report.words import NOTES, REASONS
 from locust_adaptive.search.events import Stall
+from locust_adaptive.search.rules import RULES
 from tests.journals.record import live_fold
 from tests.report.conftest import SEARCHES
 
@@ -53,6 +54,11 @@ PROBES = [
 ]
 
 
+def rule(id_, value, bound, unit="share", effect="void", ok=True):
+    name = next(r.name for r in RULES if r.id == id_)
+    return {"id": id_, "rule": name, "value": value, "bound": bound, "unit": unit, "effect": effect, "ok": ok}
+
+
 def outcome(**changes):
     found = capacity(65.5, 63.9, 66.8)
     return {
@@ -77,6 +83,12 @@ def outcome(**changes):
             "late_s": 0.0,
             "invalid_probes": 0,
         },
+        "validity": [
+            rule("V1", 0.41, 0.7),
+            rule("V2", 0.0012, 0.0125, "s"),
+            rule("V3", 1.0, 0.98),
+            rule("V19", None, 0.01),
+        ],
         "notes": [],
         **changes,
     }
@@ -106,7 +118,8 @@ DESIGNED = """\
  probes    40 pass 143 ms | 60 pass 199 | 80 FAIL 1900 | 70 FAIL 268 | 64 pass 238 |
            67 ? 251 -> FAIL 255 | 65 pass 246 | 70 FAIL 271    (? undecided)
  stalls    1.0 s at 0:45
- generator ok: 2 workers, CPU at most 41 %, send lag p99 1.2 ms
+ generator 2 workers
+ validity  VALID: CPU at most 41 % (70 %), send lag p99 1.2 ms (12.5 ms), sent 100 % (98 %)
  report    adaptive-results/2026-11-22T10-15-00Z/  capacity.json  capacity.html  journal.jsonl                    exit 0
 """
 
@@ -194,31 +207,47 @@ def test_what_is_known_without_an_answer_and_what_to_do(reason, known, headline)
 
 
 def test_a_stop_is_told_in_the_words_of_who_stopped_it():
-    text = block(outcome(verdict="aborted", reason="stopped by SIGTERM", capacity=capacity(None, None, None)))
-    assert row(text, "why") == "stopped by SIGTERM"
+    text = block(outcome(verdict="aborted", reason="stopped by the deploy script", capacity=capacity(None, None, None)))
+    assert row(text, "why") == "stopped by the deploy script"
 
 
 def test_an_unfit_generator_is_named_with_its_cure():
-    cause = "generator CPU 0.95 (bound 0.7): add workers"
-    trials = [probe(n, 2.0, "INVALID", None, repeats=n - 1 or None, reason=cause) for n in (1, 2, 3)]
-    generator = {**outcome()["generator"], "cpu_max": 0.95, "invalid_probes": 3, "late_s": 4.2}
-    text = block(
-        outcome(
-            verdict="unresolved",
-            reason="measurement_invalid",
-            capacity=capacity(None, None, None),
-            trials=trials,
-            generator=generator,
-        )
-    )
+    def unfit(number, id_, value, bound, unit="share"):
+        broken = {**rule(id_, value, bound, unit, ok=False), "advice": "add workers"}
+        reason = f"{broken['rule']} {value} (bound {bound}): add workers"
+        return {**probe(number, 2.0, "INVALID", None, repeats=number - 1 or None, reason=reason), "broken": [broken]}
+
+    nothing = capacity(None, None, None)
+    ended = {"verdict": "unresolved", "reason": "measurement_invalid", "capacity": nothing}
+    trials = [unfit(1, "V1", 0.95, 0.7), unfit(2, "V1", 0.981, 0.7), unfit(3, "V2", 0.031, 0.0125, "s")]
+    text = block(outcome(**ended, trials=trials, generator={**outcome()["generator"], "late_s": 4.2}))
     assert row(text, "probes") == "2 invalid -> invalid -> invalid"
-    assert row(text, "cause") == cause
-    assert row(text, "generator") == (
-        "NOT OK: 2 workers, CPU at most 95 %, send lag p99 1.2 ms, 4 s of late sending left out, 3 probes INVALID"
+    assert row(text, "search").startswith("3 probes (0 valid, 3 invalid), 2 repeated;")
+    assert row(text, "generator") == "2 workers, 4 s of late sending left out"
+    assert row(text, "validity") == (
+        "INVALID: generator CPU 98.1 % (at most 70 %): add workers; send lag p99 31 ms (at most 12.5 ms): add workers"
     )
     workers = [probe(1, 2.0, "INVALID", None, reason="no_report")]
-    text = block(outcome(verdict="unresolved", reason="measurement_invalid", trials=workers))
-    assert row(text, "cause") == "a worker did not report for 8 s: see whether the worker is alive and not overloaded"
+    text = block(outcome(**ended, trials=workers))
+    assert row(text, "validity") == (
+        "INVALID: a worker did not report for 8 s: see whether the worker is alive and not overloaded"
+    )
+
+
+def test_what_is_only_flagged_has_a_row_of_its_own():
+    stolen = rule("V19", 0.031, 0.01, effect="flag", ok=False)
+    text = block(outcome(validity=[*outcome()["validity"], stolen]))
+    assert row(text, "validity").startswith("VALID: CPU at most 41 %")
+    assert row(text, "flagged") == (
+        "CPU stolen from the host 3.1 % (at most 1 %): run the generator on a host that is not overbooked"
+    )
+    assert "flagged" not in labels(block(outcome()))
+
+
+def test_a_result_of_an_earlier_version_says_nothing_of_validity():
+    earlier = outcome()
+    del earlier["validity"]
+    assert "validity" not in labels(block(earlier))
 
 
 def test_cells_say_what_decided():

@@ -1,6 +1,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from locust_adaptive.report.result import ResultError, from_json, result, throug
 from locust_adaptive.search.events import Capacity, Conclusion, Done, FlowArrived, Judged, Stall, Started
 from locust_adaptive.search.grid import Grid
 from locust_adaptive.search.histogram import index_of
+from locust_adaptive.search.rules import RULES
 from locust_adaptive.search.settings import Settings
 from locust_adaptive.search.slices import Cohort, Flow, NameCounts
 from locust_adaptive.search.slo import Slo
@@ -87,7 +89,7 @@ def test_a_trial_counts_what_counts():
     ]
     cohorts = [cohort(0, 0, 100), cohort(1, 97, 3, errors=2), cohort(2, 0, 100)]
     cut = Excision(1.2, 1e9, "stall", 1.1)
-    part = trial_part(trial(flows=flows, cohorts=cohorts, excised=[cut]), OPEN.objectives)
+    part = trial_part(trial(flows=flows, cohorts=cohorts, excised=[cut]), OPEN)
     assert part["misses"] == {"p99<250ms": [3, 100], "p90{/a}<100ms": [3, 100], "errors<1%": [2, 100]}
     assert part["latency_ms"] == {
         "p50": pytest.approx(50, rel=0.01),
@@ -101,13 +103,13 @@ def test_a_trial_counts_what_counts():
 
 
 def test_an_unanswered_request_is_slower_than_any_answered_one():
-    part = trial_part(trial(cohorts=[cohort(1, 95, 0, unanswered=5)]), OPEN.objectives)
+    part = trial_part(trial(cohorts=[cohort(1, 95, 0, unanswered=5)]), OPEN)
     assert part["latency_ms"] == {
         "p50": pytest.approx(50, rel=0.01),
         "p99": None,
         "p90{/a}": pytest.approx(50, rel=0.01),
     }
-    nothing = trial_part(trial(), OPEN.objectives)
+    nothing = trial_part(trial(), OPEN)
     assert nothing["latency_ms"] == {"p50": None, "p99": None, "p90{/a}": None}
     assert nothing["throughput"] is None
 
@@ -134,6 +136,40 @@ def test_the_generator_is_reported_as_it_is_judged():
     assert generator["hub_lag_max_ms"] == 4
     assert generator["late_s"] == 1.1
     assert generator["invalid_probes"] == 1
+
+
+def test_validity_is_the_worst_of_the_probes_that_count():
+    calm = trial(1, flows=[Flow(i, cpu=0.2, intended=10) for i in range(9)])
+    busy = trial(2, flows=[Flow(i, cpu=0.6, intended=10, host={"steal": 0.25}) for i in range(9)])
+    void = trial(3, verdict=Verdict.INVALID, flows=[Flow(i, cpu=0.99, intended=10) for i in range(9)])
+    outcome = result(facts(trials=[calm, busy, void]))
+    rules = {r["id"]: r for r in outcome["validity"]}
+    assert rules["V1"] == {
+        "id": "V1",
+        "rule": "generator CPU",
+        "value": 0.6,
+        "bound": 0.7,
+        "unit": "share",
+        "effect": "void",
+        "ok": True,
+    }
+    assert (rules["V2"]["bound"], rules["V19"]["value"], rules["V19"]["ok"]) == (0.0125, 0.25, False)
+    assert list(rules) == [rule.id for rule in RULES]
+    assert [[b["id"] for b in t["broken"]] for t in outcome["trials"]] == [[], ["V19"], ["V1", "V1b"]]
+    assert outcome["trials"][2]["broken"][0]["value"] == 0.99
+    assert outcome["trials"][2]["broken"][0]["advice"].startswith("add workers")
+    assert outcome["probes"] == {"judged": 3, "valid": 2, "invalid": 1, "repeated": 0}
+    ended = result(facts(trials=[calm, void], verdict="unresolved", reason="measurement_invalid"))
+    assert {r["id"]: r["value"] for r in ended["validity"]}["V1"] == 0.99
+    assert result(facts())["validity"] == []
+
+
+def test_users_that_are_missing_break_their_rule():
+    here = trial(1, load=5, flows=[Flow(i, users=5) for i in range(3)])
+    missing = trial(2, load=5, verdict=Verdict.INVALID, flows=[Flow(i, users=3) for i in range(3)])
+    missing = replace(missing, reason="users_not_reached")
+    (part,) = result(facts(USERS, [here, missing]))["trials"][1]["broken"]
+    assert (part["id"], part["value"]) == ("V10", 2)
 
 
 def test_a_run_without_an_end_is_aborted_with_what_it_has():
