@@ -26,7 +26,7 @@ REASONS = {
         "raise --adaptive-max (and -u, if given) if the generator and the target may take more",
     ),
     "below_minimum": Word(
-        "the lowest load allowed already fails the SLO",
+        "the lowest load allowed already fails the SLO; or too many requests fail, and no fewer at lighter loads",
         "see whether the target answers at all and whether the SLO fits it; or lower --adaptive-min",
     ),
     "not_precise": Word(

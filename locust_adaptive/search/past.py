@@ -22,6 +22,8 @@ SOFT_FAILURES = 6
 above."""
 UNFIT_SHARE, UNFIT_LEAST = 0.3, 3
 """With more invalid probes than this share, and so many at least, the others are doubtful too."""
+SAME = 0.7
+"""Shares of failures at two loads are about the same within this factor."""
 CHANGED = 0.15
 """A canary differs when its median latency is this share, three standard errors and two milliseconds away."""
 
@@ -160,6 +162,19 @@ class Past:
     @cached_property
     def failed(self) -> list[Trial]:
         return [t for t in self._recent if t.verdict is Verdict.FAIL]
+
+    @property
+    def fails_anyway(self) -> bool:
+        """Do requests fail too often whatever the load? So it is when a probe failed at half the load of another, or
+        less, with about the same share of failures."""
+        budgets = (self.settings.objectives[i].budget for i in self.settings.constraints)
+        allowed = min((b for b in budgets if b is not None), default=1.0)
+        soft = [
+            (t.load, t.measurement.failed_share)
+            for t in self.trials
+            if t.verdict is Verdict.FAIL and not t.overloaded and t.measurement.failed_share > allowed
+        ]
+        return any(2 * low <= high and few >= SAME * many for low, few in soft for high, many in soft)
 
     @property
     def limited(self) -> bool:

@@ -51,6 +51,8 @@ class AdaptivePolicy:
             return replace(gate, repeats=trials[-1].number) if trials[-1].load == gate.load else gate
         if trials and trials[-1].verdict is Verdict.INVALID:
             return self._again(trials, stalls)
+        if past.fails_anyway:
+            return self._conclude(past, stalls, "unresolved", "below_minimum")
         for stage in (self._ramp, self._gate, self._locate, self._refine, self._finish):
             answer = stage(past, stalls)
             if answer is not None:
