@@ -42,8 +42,9 @@ class Ended:
 class LocustRun:
     """`locust` in a process group of its own: `wait` for its end; leaving the `with` block ends what is left."""
 
-    def __init__(self, folder: Path, locustfile: Path, *arguments: str) -> None:
-        """`folder` gets the output, as `stdout` and `stderr`, and is the working directory."""
+    def __init__(self, folder: Path, locustfile: Path, *arguments: str, descriptors: int | None = None) -> None:
+        """`folder` gets the output, as `stdout` and `stderr`, and is the working directory. `descriptors`: how many
+        files and sockets the run may have open."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._out, self._err = folder / "stdout", folder / "stderr"
@@ -51,8 +52,9 @@ class LocustRun:
         with self._out.open("w") as out, self._err.open("w") as err:
             # The environment of a person's shell, without options that it may hold.
             environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+            limited = [] if descriptors is None else ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"]
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "locust", "-f", str(locustfile), *arguments],
+                [*limited, sys.executable, "-m", "locust", "-f", str(locustfile), *arguments],
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
