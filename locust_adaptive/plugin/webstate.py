@@ -5,12 +5,13 @@ docs/reference/web.md describes each field. Schema 1; changes only add fields.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from ..report.fold import Fold
-from ..report.result import TrialPart, result, to_json, trial_part
+from ..report.result import result, to_json, trial_part
 from ..search.events import Hold
 from ..search.past import Past
 from ..search.trial import Verdict
@@ -34,26 +35,31 @@ class Seen:
 
 
 class StateText:
-    """The state as JSON text, made anew only when a step of the search has changed it. A trial is described once."""
+    """The state as JSON text, made anew only when a step of the search has changed it: in the process that makes the
+    load, each millisecond of it could delay a request. A trial is described once, and the bracket found once for it."""
 
     def __init__(self) -> None:
         self._facts: Fold | None = None
-        self._trials: list[TrialPart] = []
+        self._trials: list[Any] = []
+        self._bracket: dict[str, float | None] = {}
         self._key: tuple[Any, ...] | None = None
         self._text = ""
 
     def of(self, seen: Seen | None, options: Mapping[str, str]) -> str:
         """The text; `options` are those that the next search would have, shown while there was none."""
         if seen is None:
-            return to_json(cast(Any, idle(options)))
+            return json.dumps(idle(options))
         facts = seen.facts
         if facts is not self._facts:
-            self._facts, self._trials, self._key = facts, [], None
+            self._facts, self._trials, self._bracket, self._key = facts, [], bracket(facts), None
         key = (facts.elapsed_s, len(facts.trials), seen.hold, seen.users, seen.over)
         if key != self._key:
-            settings = facts.header.settings
-            self._trials += [trial_part(trial, settings) for trial in facts.trials[len(self._trials) :]]
-            self._key, self._text = key, to_json(cast(Any, state(seen, self._trials)))
+            if new := facts.trials[len(self._trials) :]:
+                settings = facts.header.settings
+                self._trials += [_plain(trial_part(trial, settings)) for trial in new]
+                self._bracket = bracket(facts)
+            self._key = key
+            self._text = json.dumps(state(seen, self._trials, self._bracket), allow_nan=False)
         return self._text
 
 
@@ -62,12 +68,12 @@ def idle(options: Mapping[str, str]) -> dict[str, Any]:
     return {"schema": SCHEMA, "phase": "idle", "options": _shown(options)}
 
 
-def state(seen: Seen, trials: list[TrialPart]) -> dict[str, Any]:
-    """The state of a search, under way or over."""
+def state(seen: Seen, trials: list[Any], between: Mapping[str, float | None]) -> dict[str, Any]:
+    """The state of a search, under way or over, with its trials and its bracket."""
     facts, hold = seen.facts, seen.hold
     settings = facts.header.settings
     over = seen.over or facts.conclusion is not None
-    outcome = result(facts) if over else None
+    outcome = _plain(result(facts)) if over else None
     return {
         "schema": SCHEMA,
         "phase": "done" if over else "starting" if hold is None else str(hold.purpose),
@@ -83,7 +89,7 @@ def state(seen: Seen, trials: list[TrialPart]) -> dict[str, Any]:
         "elapsed_s": round(facts.elapsed_s, 3),
         "left_s": 0.0 if over else round(max(settings.budget_s - facts.elapsed_s, 0.0), 3),
         "requests": facts.requests,
-        "bracket": bracket(facts),
+        "bracket": between,
         "verdict": outcome["verdict"] if outcome else None,
         "reason": outcome["reason"] if outcome else None,
         "capacity": outcome["capacity"] if outcome else None,
@@ -101,6 +107,11 @@ def bracket(facts: Fold) -> dict[str, float | None]:
     low = past.best if past.passed else None
     high = min((t.load for t in past.failed if low is None or t.load > low), default=None)
     return {"low": low, "high": high}
+
+
+def _plain(part: Any) -> Any:
+    """Of a result, as it reads back from `capacity.json`: what is no finite number is None."""
+    return json.loads(to_json(cast(Any, part)))
 
 
 def _shown(options: Mapping[str, Any]) -> dict[str, Any]:

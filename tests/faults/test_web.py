@@ -379,17 +379,18 @@ class Watched:
     second: Search
     last: dict[str, Any]
     silence_s: list[float]
-    folders: list[str]
+    health: set[int]
 
 
-def resolved(page: Page, folder: Path) -> tuple[Search, list[dict[str, Any]]]:
-    """Start a search and watch it to its end."""
+def resolved(page: Page, folder: Path, health: set[int]) -> tuple[Search, list[dict[str, Any]]]:
+    """Start a search and watch it to its end; `health` gets what the health check answered."""
     answer = page.start(QUICK, Origin=page.own)
     assert answer.plain["success"], answer
     states: list[dict[str, Any]] = []
 
     def done() -> bool:
         states.append(page.state())
+        health.add(page.ask("GET", "/adaptive/healthz").status)
         time.sleep(0.4)  # as a page polls
         return bool(states[-1]["phase"] == "done")
 
@@ -403,18 +404,18 @@ def distributed(folder: Path) -> Watched:
     with Target(SMALL.service) as target:
         arguments = ["-H", target.url, *web(port)]
         with Cluster(folder, locustfile(folder, SHAPE + OPEN), *arguments, workers=0, expect=2) as cluster:
-            page, silence = Page(port), []
+            page, silence, health = Page(port), [], set()
             page.comes_up()
             alone = page.start(QUICK, Origin=page.own)
             cluster.join()
             cluster.join()
             wait_until(lambda: page.ask("GET", "/worker-count").plain["worker_count"] == 2, "two workers", 30)
             received_alone = target.stats()["received"]
-            first, states = resolved(page, folder)
+            first, states = resolved(page, folder, health)
             silence.append(seconds_to_silence(target))
             # A machine busy with other things voids measurements: that is no wrong answer, but none. Once more.
             if first.outcome["verdict"] != "resolved" and first.outcome["generator"]["invalid_probes"]:
-                first, states = resolved(page, folder)
+                first, states = resolved(page, folder, health)
                 silence.append(seconds_to_silence(target))
             before = target.stats()["received"]
             assert page.start(QUICK, Origin=page.own).plain["success"]
@@ -425,12 +426,13 @@ def distributed(folder: Path) -> Watched:
             last = page.state()
             second = found_in(folder / "adaptive-results" / last["folder"])
             received = target.stats()["received"]
-            folders = sorted(path.name for path in (folder / "adaptive-results").iterdir())
+            # Locust forgets a worker while it stops; one that it has forgotten is not told to quit.
+            wait_until(lambda: page.ask("GET", "/worker-count").plain["worker_count"] == 2, "the workers again", 30)
             ends(cluster.master)
             for worker in cluster.workers:
                 worker.wait(20)
                 wait_until(lambda run=worker: not run.left_behind, "the end of the worker", 10)
-    return Watched(alone, received_alone, first, states, (before, received), second, last, silence, folders)
+    return Watched(alone, received_alone, first, states, (before, received), second, last, silence, health)
 
 
 by_workers = pytest.mark.scenario(distributed, seconds=170)
@@ -458,6 +460,7 @@ def test_the_state_follows_the_search(found: Watched) -> None:
         assert last[name] == json.loads(found.first.text)[name], name
     assert last["options"]["adaptive_precision"] == "12%"
     assert all("/" not in state["folder"] for state in found.states)
+    assert found.health == {200}
     assert outcome["elapsed_s"] == last["elapsed_s"]
 
 

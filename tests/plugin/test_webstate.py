@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from locust_adaptive.report.result import result
 from locust_adaptive.search.events import Hold
 
 JOURNALS = sorted((Path(__file__).parents[1] / "journals").glob("*.jsonl"))
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "web.md").read_text("utf-8")
 
 
 def no_constants(name: str) -> None:
@@ -55,6 +59,8 @@ def test_every_step_of_a_search(journal: Path) -> None:
     for name in ("verdict", "reason", "capacity", "limit", "trials", "stalls", "notes", "requests", "slo"):
         assert last[name] == json.loads(json.dumps(outcome[name])), name  # type: ignore[literal-required]
     assert (last["probe"], last["left_s"], last["folder"]) == (None, 0.0, "run")
+    rows = [line.split("|")[1] for line in PAGE.partition("## GET /adaptive/state")[2].splitlines() if "|" in line]
+    assert set(last) == {name for row in rows for name in re.findall(r"`(\w+)`", row)}, "as the page has it"
 
 
 def test_paths_and_names_of_hosts_are_not_told() -> None:
