@@ -10,6 +10,7 @@ import logging
 import math
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,7 +58,6 @@ class Door:
         self._start = dict(vars(environment.parsed_options))
         self._max_users: int | None = self._start.get("num_users")
         self._base = self._start.get("web_base_path") or ""
-        self._offer_: webform.Offer | None = None
         texts = texts_of(environment.shape_class or shapes(environment)[0], environment.parsed_options)
         self._names = webguard.known_names(texts["adaptive_web_hosts"], self._own_names())
         self._texts = StateText()
@@ -82,8 +82,10 @@ class Door:
     def _own_names(self) -> Iterable[str | None]:
         host = socket.gethostname()
         yield from (host, host.partition(".")[0], f"{host.partition('.')[0]}.local")
+        full = None
         with gevent.Timeout(NAME_LOOKUP_S, False):
-            yield socket.getfqdn()
+            full = socket.getfqdn()
+        yield full
         yield from (self._start.get("web_host"), self._start.get("web_host_display_name"))
 
     # -- every request -----------------------------------------------------------------------------------------------
@@ -107,23 +109,20 @@ class Door:
     def _refuse(self, refused: Refused) -> Response:
         if refused.message not in self._said and len(self._said) < LOGGED:
             self._said.add(refused.message)
-            logger.warning("refused %s %s: %s", request.method, request.path[:100], refused.message)
+            logger.warning("refused %s %r: %s", request.method, request.path[:100], refused.message)
         return _plain(refused.message, refused.status)
 
     # -- the start form ----------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def _offer(self) -> webform.Offer:
-        if self._offer_ is None:
-            shown, own = get_parser().args_included_in_web_ui, default_args_dict()
-            custom = {name: action for name, action in shown.items() if name not in own}
-            picker = self._ui.userclass_picker_is_active
-            self._offer_ = webform.Offer(
-                custom,
-                frozenset(self._environment.available_user_classes or ()) if picker else None,
-                frozenset(self._environment.available_shape_classes or ()) if picker else None,
-            )
-        return self._offer_
+        """Found at the first form: locustfiles may add options until then."""
+        shown, own = get_parser().args_included_in_web_ui, default_args_dict()
+        custom = {name: action for name, action in shown.items() if name not in own}
+        if not self._ui.userclass_picker_is_active:
+            return webform.Offer(custom)
+        classes, shapes_ = self._environment.available_user_classes, self._environment.available_shape_classes
+        return webform.Offer(custom, frozenset(classes or ()), frozenset(shapes_ or ()))
 
     def _check_start(self) -> Response | None:
         """Refuse a form, or lay it over what held at the start, so that Locust's handler finds all of it valid."""
