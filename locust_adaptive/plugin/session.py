@@ -255,11 +255,15 @@ class Adaptive:
             self._watch.disarm()
         return current
 
+    @property
+    def stopping(self) -> bool:
+        """Is Locust's test being stopped? Locust would take a new one, and then stop that."""
+        return any(not greenlet.dead for greenlet in self._stopping)  # no event comes from a stop that was killed
+
     def _wait_for_the_stop(self) -> None:
-        """Locust takes a new test while it still stops the old one, and would then stop the new one."""
-        deadline = clock() + GRACE_S + 60  # as long as it may wait for its workers
-        while any(not greenlet.dead for greenlet in self._stopping) and clock() < deadline:
-            gevent.sleep(0.05)  # its events do not come if the stop was killed
+        deadline = clock() + GRACE_S + 60  # as long as Locust may wait for its workers
+        while self.stopping and clock() < deadline:
+            gevent.sleep(0.05)
         self._stopping.clear()
 
     def _returned(self, workers: Sequence[str]) -> list[str]:

@@ -147,10 +147,11 @@ class Door:
     def _wait_for_the_end(self) -> None:
         """A search that is over takes Locust a moment to stop, and its workers to be ready again: whoever asks for the
         next one waits. Raises ConfigError while one runs."""
-        runner, current = self._environment.runner, session.of(self._environment)
+        runner, state = self._environment.runner, session.adaptive_of(self._environment)
+        current = state.session
         deadline = clock() + ENDING_S
         while current is not None and current.over and clock() < deadline:
-            if not runner.shape_greenlet and session.adaptive_of(self._environment).side.workers():
+            if not runner.shape_greenlet and not state.stopping and state.side.workers():
                 return
             gevent.sleep(0.05)  # Locust has no event for a worker that is ready
         if runner.shape_greenlet:

@@ -71,9 +71,12 @@ class LocustRun:
             raise AssertionError(f"not over after {timeout:g} s:\n{self._err.read_text()[-3000:]}") from None
         return Ended(code, self._out.read_text(), self._err.read_text(), time.monotonic() - self._began)
 
-    def interrupt(self, number: int) -> None:
-        """Send a signal to its first process."""
-        self._child.send_signal(number)
+    def interrupt(self, number: int, *, group: bool = False) -> None:
+        """Send a signal to its first process; `group`: to all of them, as a terminal does."""
+        if group:
+            os.killpg(self._child.pid, number)
+        else:
+            self._child.send_signal(number)
 
     @property
     def said(self) -> str:
