@@ -61,21 +61,21 @@ class Gaps:
         before = sum(f.span for f in flows[:first])
         newest = sum(f.span for f in flows[first:-1]) - self._bin_s / 2
         runs = self._runs(flows[first:])
-        long = np.flatnonzero((runs[:, 1] - runs[:, 0] > self.bound) & (runs[:, 1] > newest))
+        long = runs[(runs[:, 1] - runs[:, 0] > self.bound) & (runs[:, 1] > newest)]
+        if self._open_loop and len(long):
+            arrivals = Timeline.of(flows[first:], self._bin_s).arrivals
+            long = long[[self._ignores(arrivals, run) for run in long]]
         if not len(long):
             return None
-        run = runs[long[-1]]
-        if self._open_loop and not self._ignores(flows[first:], run):
-            return None
-        start, end = (before + run).tolist()
+        start, end = (before + long[-1]).tolist()
         return Gap(start, end, open=end > sum(f.span for f in flows) - self._bin_s / 2)
 
-    def _ignores(self, flows: list[Flow], run: np.ndarray) -> bool:
+    def _ignores(self, arrivals: np.ndarray, run: np.ndarray) -> bool:
         """Did requests arrive in the gap that the target then left waiting? Where none came, it is only that a slow one
         was still open."""
         assert self.bound is not None
         first, last = np.round(run / self._bin_s).astype(int)
-        came = np.flatnonzero(Timeline.of(flows, self._bin_s).arrivals[first:last])
+        came = np.flatnonzero(arrivals[first:last])
         return len(came) > 0 and (last - first - came[0]) * self._bin_s > self.bound
 
     def _runs(self, flows: list[Flow]) -> np.ndarray:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from locust_adaptive.search.controller import ABANDON_S, SILENCE_S, STUCK_S, Controller
+from locust_adaptive.search.controller import ABANDON_S, DRAIN_S, RECOVER_S, SILENCE_S, STUCK_S, Controller
 from locust_adaptive.search.events import (
     Capacity,
     CohortArrived,
@@ -302,6 +302,106 @@ def test_stalls_beyond_their_share_are_measured_as_they_are() -> None:
     assert excised[0]
     assert not all(excised)
     assert any(t.reason != "stall" for t in w.trials[1:])
+
+
+# -- the target is away, or sheds ------------------------------------------------------------------------------------
+
+REFUSED = {"completions": {0: 20}, "errors": {"refused": 20}, "open": 0}
+SHED = {"completions": {0: 20}, "errors": {"http 503": 15}, "open": 0}
+GOOD = {"completions": {0: 3}, "open": 0}
+
+
+def test_nobody_there_ends_the_search_in_seconds() -> None:
+    w = world(probe(40)).run(20, **REFUSED)
+    assert w.controller.done is not None
+    assert (w.controller.done.verdict, w.controller.done.reason) == ("invalid", "target_unreachable")
+    assert (w.trials[0].verdict, w.t) == (Verdict.INVALID, 3.0)
+
+
+def test_a_target_that_goes_away_voids_the_probe_and_is_waited_for_lightly() -> None:
+    w = world(probe(40, seconds=20), probe(40)).run(6).run(2, **REFUSED)
+    assert (w.trials[0].verdict, w.trials[0].reason) == (Verdict.INVALID, "target_gone")
+    assert w.hold is not None
+    assert (w.hold.load, w.hold.purpose) == (2.0, Purpose.RECOVER)
+    w.run(20, completions={0: 1}, errors={"refused": 1})
+    assert w.hold.purpose is Purpose.RECOVER
+    w.run(1, **GOOD)
+    assert (w.hold.load, w.hold.purpose) == (40, Purpose.REFINE)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "verdict"),
+    [(40, 40, Verdict.FAIL), (40, 60, Verdict.FAIL), (60, 40, Verdict.INVALID), (42, 40, Verdict.FAIL)],
+)
+def test_a_load_that_makes_it_go_away_again_fails(first: float, second: float, verdict: Verdict) -> None:
+    w = world(probe(first, seconds=20), probe(second, seconds=20), probe(10))
+    for _ in range(2):
+        w.run(6).run(2, **REFUSED).run(2, **GOOD)
+    assert [t.verdict for t in w.trials] == [Verdict.INVALID, verdict]
+    assert w.trials[1].overloaded is (verdict is Verdict.FAIL)
+
+
+def test_a_target_that_stays_away_ends_the_search() -> None:
+    w = world(probe(40, seconds=20), probe(40)).run(6).run(200, **REFUSED)
+    assert w.controller.done is not None
+    assert (w.controller.done.verdict, w.controller.done.reason) == ("unresolved", "target_gone")
+    assert w.t == pytest.approx(3 + 1 + RECOVER_S, abs=1.5)
+
+
+def test_a_surge_of_failures_takes_the_load_away_and_the_target_is_looked_at() -> None:
+    w = world(probe(20), probe(40, seconds=60), probe(20))
+    w.until(lambda: len(w.trials) == 1)
+    w.run(4).until(lambda: len(w.trials) == 2, **SHED)
+    assert (w.trials[1].verdict, w.trials[1].reason) == (Verdict.FAIL, "errors_surge")
+    assert w.trials[1].overloaded
+    assert w.draining
+    w.run(1)
+    assert w.hold is not None
+    assert w.hold.purpose is Purpose.RECOVER
+    w.run(1, **GOOD)
+    assert (w.hold.load, w.hold.purpose) == (20, Purpose.REFINE)
+
+
+def test_a_drain_in_which_good_answers_come_is_recovery_enough() -> None:
+    w = world(probe(20), probe(40), probe(20))
+    w.until(lambda: len(w.trials) == 1)
+    w.run(3).run(1, open=200)
+    assert w.draining
+    w.run(1, completions={0: 20}, open=0)
+    assert w.hold is not None
+    assert w.hold.purpose is Purpose.REFINE
+
+
+def test_what_never_comes_back_is_given_up_and_is_no_stall() -> None:
+    w = learned(probe(40, seconds=10), probe(40)).run(8)
+    w.pass_slice(arrivals={0: 1, 10: 9}, completions={0: 1, 45: 9}, open=30)
+    assert w.draining
+    w.run(round((STUCK_S + 1) / SLICE_S), open=30)
+    assert (w.trials[1].verdict, w.trials[1].reason) == (Verdict.FAIL, "hang")
+    assert not w.trials[1].measurement.excised
+    assert not w.controller.stalls
+    assert w.hold is not None
+    assert w.hold.purpose is Purpose.ABANDON
+    w.run(1, open=0)
+    assert w.hold.purpose is Purpose.RECOVER
+
+
+def test_a_target_that_never_answers_anything_is_given_the_time_to_start_up() -> None:
+    w = world(probe(40), probe(20)).run(200, completions={}, open=200)
+    assert w.controller.done is not None
+    assert (w.controller.done.verdict, w.controller.done.reason) == ("unresolved", "below_minimum")
+    assert w.trials[0].verdict is Verdict.FAIL
+    assert DRAIN_S < w.t < DRAIN_S + 5
+
+
+def test_three_stalls_in_a_row_are_the_loads_doing() -> None:
+    stalling = probe(40, seconds=10)
+    w = learned(stalling, stalling, stalling, probe(20))
+    for _ in range(3):
+        w.run(2).pass_slice(arrivals={0: 1, 10: 9}, completions={0: 1, 40: 9}, open=2)
+        w.run(1, open=0)
+    assert [t.verdict for t in w.trials[1:]] == [Verdict.UNDECIDED] * 2 + [Verdict.FAIL]
+    assert w.trials[3].reason == "stalls_each_time"
 
 
 # -- unfit measurements ----------------------------------------------------------------------------------------------

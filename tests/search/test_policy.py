@@ -117,6 +117,49 @@ def test_workers_that_come_and_go_do_not_end_the_search() -> None:
     assert probe(ask(trials)).repeats == 9
 
 
+def test_a_target_that_went_away_does_not_count_towards_three() -> None:
+    gone = [seen(n, 10, INVALID, reason="target_gone") for n in (1, 2, 3)]
+    assert probe(ask(gone)).repeats == 3
+
+
+def test_after_its_return_the_target_is_gated_and_the_interrupted_load_measured_again() -> None:
+    trials = [*GATED, seen(6, 50, PASS, Purpose.LOCATE), seen(7, 60, INVALID, Purpose.LOCATE, "target_gone")]
+    gate = probe(ask(trials))
+    assert (gate.purpose, gate.load, gate.repeats) == (Purpose.GATE, 40, None)
+    again = probe(ask([*trials, seen(9, 40, PASS, Purpose.GATE, seconds=12)]))
+    assert (again.purpose, again.load, again.repeats) == (Purpose.LOCATE, 60, 7)
+    # A gate in which it goes away is itself measured again.
+    assert probe(ask([*GATED, seen(6, 40, INVALID, Purpose.CANARY, "target_gone")])).repeats == 6
+
+
+@pytest.mark.parametrize(
+    ("reasons", "verdict"),
+    [
+        (["no_report"] * 3, "unresolved"),
+        (["no_report"] * 2, "resolved"),
+        (["workers_changed"] * 3, "resolved"),
+        (["target_gone"] * 3, "resolved"),
+    ],
+)
+def test_many_invalid_probes_make_the_answer_unresolved(reasons: list[str], verdict: str) -> None:
+    located = [*GATED, seen(6, 50, PASS, Purpose.LOCATE), seen(7, 62.5, FAIL, Purpose.LOCATE, "overload")]
+    unfit = [seen(8 + i, 50, INVALID, Purpose.REFINE, reason) for i, reason in enumerate(reasons)]
+    end = policy().give_up([*located[:4], *unfit, *located[4:6]], [], "resolved", "converged")
+    assert (end.verdict, end.reason == "measurement_invalid") == (verdict, verdict == "unresolved")
+
+
+def test_failures_that_do_not_depend_on_the_load_end_the_search() -> None:
+    def failing(number: int, load: float, failed: int) -> Trial:
+        t = seen(number, load, FAIL, Purpose.GATE)
+        for flow in t.measurement.flows:
+            flow.errors = {"reset": failed}
+        return t
+
+    end = conclusion(ask([*RAMPED, failing(5, 40, 2), failing(6, 20, 1)]))
+    assert (end.verdict, end.reason) == ("unresolved", "below_minimum")
+    assert isinstance(ask([*RAMPED, failing(5, 40, 8), failing(6, 20, 1)]), Probe)
+
+
 def test_a_probe_cut_short_by_a_stall_is_repeated() -> None:
     again = probe(ask([seen(1, 10, PASS), seen(2, 20, UNDECIDED, reason="stall")]))
     assert (again.load, again.repeats) == (20, 2)

@@ -83,3 +83,13 @@ def test_a_gap_longer_than_the_look_back_of_a_slice_is_seen_whole() -> None:
 
 def test_no_flows_no_gap() -> None:
     assert gaps_of_a_healthy_server().look([]) is None
+
+
+@pytest.mark.parametrize(("arrivals", "stalled"), [(1, True), (0, False)])
+def test_in_open_loop_a_gap_in_which_nothing_arrived_is_no_stall(arrivals: int, stalled: bool) -> None:
+    gaps = Gaps(BIN_S, open_loop=True)
+    gaps.learn(flows_of(steady(500), open_before=2))
+    # A slow request is open all the while; nothing else waits.
+    lull = [*steady(60), *[(arrivals, 0)] * 30, *[(0, arrivals)] * 30, *[(0, 0)] * 30]
+    seen = [gap for n in range(1, 4) if (gap := gaps.look(flows_of(lull[: 50 * n], open_before=2))) is not None]
+    assert bool(seen) is stalled
