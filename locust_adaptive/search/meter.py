@@ -218,16 +218,15 @@ class Meter:
     # -- giving out --------------------------------------------------------------------------------------------------
 
     def health(self, cpu: float, hub_lag: float, users: int, host: Mapping[str, float] | None = None) -> None:
-        """The generator's state in the slice that has just ended, to be given before `collect`: share of a core,
-        longest loop delay (s), live users, and what the host says of itself (`Flow.host`)."""
-        ended = self._flows or [self._flow]
-        for flow in ended:
+        """The generator's state since the last report, to be given before `collect`: share of a core, longest loop
+        delay (s), live users, and what the host says of itself (`Flow.host`)."""
+        for flow in (*self._flows, self._flow):  # the last may have ended too, or is told anew when it has
             flow.cpu, flow.hub_lag, flow.users, flow.host = cpu, hub_lag, users, dict(host or {})
-        self._flow.users = users
 
     def next_collect(self) -> float:
-        """When the slice under way ends."""
-        return self._slice_end
+        """When the first slice ends that was not given out: the past if there is one. A busy process makes requests
+        before it reports, and those begin the next slice."""
+        return self._slice_end - SLICE_S if self._flows or self._shipments else self._slice_end
 
     def collect(self, now: float) -> list[Shipment]:
         """What is complete now and was not given out before."""
@@ -323,7 +322,8 @@ class Meter:
         while now >= self._slice_end:
             end = self._slice_end
             self._close_flow(end, SLICE_S)
-            self._flow = Flow(self._flow.index + 1, users=self._flow.users)
+            was = self._flow
+            self._flow = Flow(was.index + 1, cpu=was.cpu, hub_lag=was.hub_lag, users=was.users, host=dict(was.host))
             self._start_flow(end)
             self._slice_end = end + SLICE_S
         if also is not None:

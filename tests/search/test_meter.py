@@ -375,8 +375,9 @@ def test_health_belongs_to_the_slice_that_has_just_ended(busy: bool) -> None:
     meter.health(0.4, 0.01, 8)
     (flow,) = (f for s in meter.collect(0.5) for f in s.flows)
     assert (flow.index, flow.cpu, flow.hub_lag, flow.users) == (0, 0.4, 0.01, 8)
+    meter.health(0.1, 0.001, 8)
     (after,) = (f for s in meter.collect(1.0) for f in s.flows)
-    assert (after.cpu, after.hub_lag, after.users) == (0.0, 0.0, 8)
+    assert (after.cpu, after.hub_lag, after.users) == (0.1, 0.001, 8)
 
 
 def test_misses_are_the_rungs_from_the_limit_on() -> None:
@@ -392,3 +393,29 @@ def test_an_arrival_is_one_task_however_many_requests_it_sends() -> None:
     meter.drop(0.3, 0.3)
     (flow,) = [f for s in meter.collect(0.5) for f in s.flows]
     assert (flow.tasks, flow.intended, flow.dropped) == (2, 3, 1)
+
+
+def test_a_slice_is_due_although_requests_have_begun_the_next() -> None:
+    meter = metered()
+    assert meter.next_collect() == 0.5
+    meter.begin(0.501, 0.501, "/a")
+    assert meter.next_collect() == 0.5
+    assert [f.index for s in meter.collect(0.502) for f in s.flows] == [0]
+    assert meter.next_collect() == 1.0
+    meter.open_probe(2, 0.75)
+    assert meter.next_collect() < 0.76, "the end of the last probe waits to be told"
+
+
+def test_no_slice_is_without_the_state_of_its_generator() -> None:
+    """Late reports: some slices were closed by requests, one has ended unseen, one is cut short by the next probe."""
+    meter = metered()
+    meter.begin(0.6, 0.6, "/a")
+    meter.health(0.9, 0.7, 3, {"steal": 0.1})
+    flows = [f for s in meter.collect(1.6) for f in s.flows]
+    meter.open_probe(2, 1.8)
+    flows += [f for s in meter.collect(1.8) if s.probe == 1 for f in s.flows]
+    assert [f.index for f in flows] == [0, 1, 2, 3]
+    assert {(f.cpu, f.hub_lag, f.users, f.host["steal"]) for f in flows} == {(0.9, 0.7, 3, 0.1)}
+    meter.health(0.2, 0.001, 3)
+    (late,) = meter.collect(2.3)
+    assert late.flows[0].cpu == 0.2
