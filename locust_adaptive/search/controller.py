@@ -104,7 +104,7 @@ class Controller:
             case Started():
                 return self._next(carried=False)
             case Stopped(_, reason):
-                return self._end(self.policy.give_up(self.trials, self.stalls, "aborted", reason))
+                return [*self._pending(), *self._end(self.policy.give_up(self.trials, self.stalls, "aborted", reason))]
             case WorkersChanged():
                 if isinstance(self._hold, Probing):
                     return self._close(self._hold, Verdict.INVALID, "workers_changed")
@@ -122,7 +122,8 @@ class Controller:
                 ):
                     return []
         if self._out_of_time:
-            return self._end(self.policy.give_up(self.trials, self.stalls, "unresolved", "budget_spent"))
+            commands = self._pending()
+            return [*commands, *self._end(self.policy.give_up(self.trials, self.stalls, "unresolved", "budget_spent"))]
         if isinstance(self._hold, Probing):
             return self._advance(self._hold)
         if isinstance(self._hold, Draining):
@@ -339,9 +340,7 @@ class Controller:
             else:
                 return []
         if flows and flows[-1].open == 0:
-            if probing := draining.stalled:
-                commands += self._stalled(probing, draining.stalled_at - probing.started, draining.stall_s or 0.0)
-            return [*commands, *self._emptied(draining)]
+            return [*commands, *self._pending(), *self._emptied(draining)]
         if self._now - draining.heard > SILENCE_S:
             # Nobody reports: the next probe will say so as INVALID.
             return [*commands, *self._next(carried=False)]
@@ -372,6 +371,13 @@ class Controller:
             judged = Judged(replace(self.trials.pop(), verdict=Verdict.FAIL, reason=STALLS))
             self.trials.append(judged.trial)
         return [stall, judged]
+
+    def _pending(self) -> list[Command]:
+        """Judge the probe that waits for the server to be empty, if its stall has ended."""
+        hold = self._hold
+        if isinstance(hold, Draining) and hold.stalled and hold.stall_s is not None:
+            return self._stalled(hold.stalled, hold.stalled_at - hold.stalled.started, hold.stall_s)
+        return []
 
     def _lost(self, probing: Probing, verdict: Verdict | None) -> Judged:
         """Judge a probe of which requests never came back: what seemed a stall was none. Without a verdict its counts

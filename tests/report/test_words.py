@@ -9,7 +9,7 @@ import pytest
 import locust_adaptive
 from locust_adaptive.report import words
 from locust_adaptive.search.rules import RULES
-from locust_adaptive.search.trial import Verdict
+from locust_adaptive.search.trial import GONE, STALLS, SURGE, Verdict
 
 SEARCH = Path(locust_adaptive.__file__).parent / "search"
 DOC = Path(locust_adaptive.__file__).parents[1] / "docs" / "reference" / "reasons.md"
@@ -76,6 +76,11 @@ def test_every_reason_of_a_trial_is_explained():
     found = said(JUDGING) - {""} | {rule.name for rule in RULES if rule.effect == "void"}
     assert {"overload", "no_report", "generator CPU"} <= found
     assert found <= set(words.TRIAL_REASONS)
+
+
+def test_every_reason_that_has_a_name_is_explained():
+    assert {GONE, STALLS, SURGE, "target_unreachable", "every_request_fails"} <= set(words.TRIAL_REASONS)
+    assert {GONE, "target_unreachable", "every_request_fails"} <= set(words.REASONS)
 
 
 def test_every_note_is_explained():
