@@ -116,6 +116,9 @@ class Plan:
 def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: int | None) -> Plan:
     """Parse everything. `max_users`: what -u asked for, None if it was not given. Raises ConfigError."""
     texts = texts_of(shape, options)
+    for option in OPTIONS:
+        if (length := len(texts[option.name])) > LONGEST_TEXT:
+            raise ConfigError(f"{option.flag}: a text of {length} characters; {LONGEST_TEXT} at most are read")
     loop = loop_of(user_classes)
     slo = _slo(texts["slo"])
     default_min, default_start = (0.1, 2.0) if loop == "open" else (1.0, 1.0)
@@ -160,7 +163,7 @@ def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: in
 def caps(shape: Any, options: Any, loop: Loop, max_users: int | None) -> dict[str, float]:
     """What the web form may only lower, by flag: the load, what is in flight, seconds, and users if -u was given. Where
     a text cannot be read, its default stands: that is no way to have more."""
-    texts = {o.name: _pick(o, shape, options) for o in OPTIONS}
+    texts = texts_of(shape, options)
 
     def held(name: str, default: float) -> float:
         try:
@@ -187,12 +190,8 @@ def check_lowered(held: Mapping[str, float], asked: Mapping[str, float]) -> None
 
 
 def texts_of(shape: Any, options: Any) -> dict[str, str]:
-    """The text of each option that holds. Raises ConfigError for one of endless length."""
-    texts = {o.name: _pick(o, shape, options) for o in OPTIONS}
-    for option in OPTIONS:
-        if (length := len(texts[option.name])) > LONGEST_TEXT:
-            raise ConfigError(f"{option.flag}: a text of {length} characters; {LONGEST_TEXT} at most are read")
-    return texts
+    """The text of each option that holds, as it is."""
+    return {option.name: _pick(option, shape, options) for option in OPTIONS}
 
 
 def _text(value: Any) -> str:

@@ -23,6 +23,7 @@ MISTAKES = {
     "percentile": (SHAPE + OPEN, ("--slo", "p42x<1ms"), ["--slo", "SLO: p42x<1ms\n     ^", "no percentile"]),
     "no slo": (SHAPE + OPEN, (), ["--slo 'p99<250ms & errors<1%'"]),
     "empty slo": (SHAPE + OPEN, ("--slo", ""), ["--slo 'p99<250ms & errors<1%'"]),
+    "endless slo": (SHAPE + OPEN, ("--slo", "p99<250ms & " * 100), ["--slo: a text of 1200 characters"]),
     "no load": (SHAPE + OPEN, (*SLO, "--adaptive-max", "0"), ["--adaptive-max '0'", "above 0"]),
     "no users": (SHAPE + OPEN, (*SLO, "-u", "0"), ["-u 0"]),
     "mixed": (SHAPE + OPEN + CLOSED, SLO, ["Ranker", "Visitor", "OpenLoop"]),

@@ -244,6 +244,8 @@ def test_a_cap_of_the_class_is_held_too(here: Callable[..., Here]) -> None:
 
 
 def test_the_form_corrects_what_the_command_line_had_wrong(here: Callable[..., Here]) -> None:
+    page = here("--adaptive-max", "many", "--slo", "p99<250", "--adaptive-web-hosts", "x" * 2000)
+    assert "2000 characters" in page.start(slo="p99<1s", adaptive_max="10")["message"]
     page = here("--adaptive-max", "many", "--slo", "p99<250")
     assert "did you mean" in page.start()["message"]
     assert "'many'" in page.start(slo="p99<1s")["message"]
