@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from ..search.slo import Objective, Slo
+from ..search.trial import CUT
 from . import fitness, words
 from .exitcode import Gate
 from .lines import WORDS, decisive, limit, name, reading
@@ -163,7 +164,7 @@ class _Block:
     def _measured(self, objective: Objective) -> Iterator[TrialPart]:
         """Trials that say something of an objective, where the server was not overloaded."""
         for trial in self.outcome["trials"]:
-            fit = trial["verdict"] != "INVALID" and trial["reason"] not in ("overload", "hang")
+            fit = trial["verdict"] != "INVALID" and trial["reason"] not in CUT
             if fit and trial["misses"][str(objective)][1]:
                 yield trial
 
@@ -219,7 +220,7 @@ class _Block:
         word = CELLS[trial["verdict"]]
         if trial["verdict"] == "INVALID" or self.binding is None:
             return word
-        if trial["reason"] in ("overload", "hang"):
+        if trial["reason"] in CUT:
             # What was answered before it was cut off is not the latency at this load.
             return f"{word} {trial['reason']}"
         if trial["reason"] == "stall" and trial["verdict"] == "UNDECIDED":

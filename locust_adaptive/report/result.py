@@ -218,8 +218,12 @@ def trial_part(trial: Trial, settings: Settings) -> TrialPart:
 
 
 def _errors(m: Measurement) -> dict[str, int]:
-    """Failed requests by kind, in the slices that count."""
+    """Failed requests by kind, in the slices that count; by the clock where the load was cut before any counted."""
     kinds: dict[str, int] = {}
+    if not m.clean:
+        for flow in m.flows:
+            for kind, n in flow.errors.items():
+                kinds[kind] = kinds.get(kind, 0) + n
     for cohort in m.clean:
         for counts in cohort.names.values():
             for kind, n in counts.errors.items():

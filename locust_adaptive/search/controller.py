@@ -195,8 +195,9 @@ class Controller:
             before = any(t.gone and t.load <= AGAIN * load for t in self.trials)
             judged = self._judge(probing, Verdict.FAIL if before else Verdict.INVALID, GONE)
             return [judged, *self._start_recovery(gone=True)]
-        explained = not self._seen.good and self._seen.nobody + self._seen.wrong == self._seen.failed
-        if answers.surging(flows, self._tolerated) and not explained:
+        # Nobody there, or a wrong request: that shows within seconds, and has a name of its own.
+        named = answers.missed(flows) or (not self._seen.good and self._seen.wrong == self._seen.failed)
+        if answers.surging(flows, self._tolerated) and not named:
             return self._close(probing, Verdict.FAIL, SURGE, drain=True)
         return None
 

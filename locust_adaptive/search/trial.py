@@ -13,6 +13,8 @@ from .histogram import Histogram
 from .slices import SLICE_S, Cohort, Flow, bins_per_slice
 
 GONE, SURGE, STALLS = "target_gone", "errors_surge", "stalls_each_time"
+CUT = ("overload", "hang", SURGE, GONE, STALLS)
+"""Reasons of a FAIL at which the load was taken away at once: what was answered before is not the latency at it."""
 
 
 class Verdict(StrEnum):
@@ -237,7 +239,7 @@ class Trial:
     @property
     def overloaded(self) -> bool:
         """Was the load cut at once?"""
-        return self.verdict is Verdict.FAIL and self.reason in ("overload", "hang", STALLS, SURGE, GONE)
+        return self.verdict is Verdict.FAIL and self.reason in CUT
 
     @property
     def cut_short(self) -> bool:
