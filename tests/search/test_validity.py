@@ -93,7 +93,7 @@ def test_a_request_that_this_machine_could_not_send_voids_the_probe(kind: str) -
 def test_the_cause_is_named_before_what_follows_from_it() -> None:
     flows = [flow(i, cpu=0.95, dropped=50, lag_s=0.5, errors={"no ports": 1}) for i in range(10)]
     broken = [c.rule.id for c in checks(measured(*flows), LIMIT_S) if c.ok is False]
-    assert broken == ["V15b", "V1", "V1b", "V3", "V18"]
+    assert broken == ["V15b", "V1", "V1b", "V18", "V3"]
 
 
 @pytest.mark.parametrize(
@@ -159,6 +159,14 @@ def test_errors_at_the_lightest_load_are_flagged() -> None:
 
 def test_an_empty_probe_has_nothing_to_hold_against_it() -> None:
     assert {c.ok for c in checks(measured(), LIMIT_S)} <= {None, True}
+
+
+def test_a_generator_that_is_always_late_is_told_soon() -> None:
+    settings = Settings(Slo.parse("p99<250ms"), "open", Grid.rate(1, 50), 20.0)
+    run = simulate(settings, Server(base=0.02), seed=1, disturb=lambda _t, meter: meter.health(0.3, 0.4, 2))
+    trials = run.controller.trials
+    assert [t.reason.split(" 1 ")[0] for t in trials] == ["share of time in which sending stood still"] * 3
+    assert all(t.ended - t.started < t.probe.settle_s + t.probe.max_s + 4 for t in trials)
 
 
 def test_what_happens_while_settling_is_forgiven() -> None:
