@@ -177,10 +177,10 @@ class Controller:
                 return self._close(probing, verdict, reason)
         if clean_s >= probe.max_s or (probe.until_steady and clean_s >= probe.min_s and steady(measurement)):
             return self._close(probing)
-        if (len(probing.flows) - measurement.settle) * SLICE_S > probe.max_s + settings.limit + 2:
-            # It should be over by now. More time would cure bad luck, not a generator that is unfit.
-            if broken := fault(measurement, settings.limit):
-                return self._close(probing, Verdict.INVALID, str(broken))
+        overdue = (len(probing.flows) - measurement.settle) * SLICE_S > probe.max_s + settings.limit + 2
+        if overdue and (broken := fault(measurement, settings.limit)):
+            # More time would cure bad luck, not a generator that is unfit.
+            return self._close(probing, Verdict.INVALID, str(broken))
         if self._now - probing.since > 3 * (probe.settle_s + probe.max_s) + settings.limit + 20:
             return self._close(probing, Verdict.INVALID, "too little clean time")
         return []
