@@ -38,6 +38,8 @@ QUICK = ("--headless", "--adaptive-precision", "12%", "--adaptive-soak", "5s", "
 OPEN_LOOP = (*QUICK, "--adaptive-start", "16")
 WITHIN = 0.08
 LONG = 300.0
+SERVED = SMALL.service.workers / SMALL.service.mean_s
+"""Requests a second that the server can serve at all."""
 
 
 @dataclass
@@ -100,7 +102,9 @@ def silent(target: Target) -> float:
 
 def answers(found: Found, capacity: float, within: float = WITHIN) -> None:
     """The search came to an answer that is right, and all that must hold of any run holds."""
-    honest(found.search, capacity=capacity)
+    # A probe of seconds may pass by luck a little above the capacity, but not where work surely piles up.
+    honest(found.search, capacity=SERVED)
+    assert found.search.outcome["capacity"]["verified"] <= 1.08 * capacity
     outcome, over = found.search.outcome, found.search.ended
     assert (outcome["verdict"], over.code) == ("resolved", 0), over.stdout[-2000:]
     assert outcome["capacity"]["value"] == pytest.approx(capacity, rel=within)
@@ -358,7 +362,7 @@ def alone(folder: Path) -> Found:
 
 @pytest.mark.scenario(alone, seconds=40)
 def test_that_this_process_stood_still_is_not_the_target_s_doing(found: Found) -> None:
-    honest(found.search, capacity=SMALL.capacity)
+    honest(found.search, capacity=SERVED)
     assert (found.search.outcome["verdict"], found.search.ended.code) == ("aborted", 130)
     assert found.search.outcome["stalls"] == []
     assert [t["verdict"] for t in found.trials if t["load"] < SMALL.capacity].count("FAIL") == 0
