@@ -245,10 +245,12 @@ class AdaptivePolicy:
             return Conclusion(verdict, reason, known, objective=past.binding, warmup_s=warm, notes=notes)
         estimate = past.estimate
         capacity = self._capacity(past, estimate)
-        # What stands still only at loads above the capacity is what makes it the capacity.
-        above = [t for t in (*past.trials, *past.invalid) if t.load > (capacity.value or math.inf)]
-        stalls = [s for s in stalls if s.probe not in {t.number for t in above}]
-        spent = past.now - sum(t.ended - t.started for t in above)
+        spent = past.now
+        if not tolerated(settings, stalls, spent):
+            # What stands still only at loads above the capacity is what makes it the capacity.
+            above = [t for t in (*past.trials, *past.invalid) if t.load > (capacity.value or math.inf)]
+            stalls = [s for s in stalls if s.probe not in {t.number for t in above}]
+            spent -= sum(t.ended - t.started for t in above)
         strict, why = strict_capacity(settings, estimate, past.binding, capacity, stalls, spent)
         if not tolerated(settings, stalls, spent):
             notes = (*notes, "stalls_exceed_tolerance")

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from locust_adaptive.search.estimate import Estimate
@@ -56,6 +56,7 @@ def test_when_stalls_alone_spend_the_budget_no_load_meets_it() -> None:
     assert why.startswith("no load meets p95<100ms: its stalls alone make 5.2 %")
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.05, 2.0), max_size=4), st.floats(0.05, 2.0))
 def test_another_stall_never_helps(lengths: list[float], more: float) -> None:
     before, after = strict(stalls(*lengths))[0], strict(stalls(*lengths, more))[0]
