@@ -180,12 +180,13 @@ class Past:
     def limited(self) -> bool:
         """Is it a rate limiter (429) that fails most of the probes that fail?"""
         of_limiter = 0
-        for trial in self.failed:
+        failed = [t for t in self.trials if t.verdict is Verdict.FAIL]
+        for trial in failed:
             m = trial.measurement
             refused = sum(f.errors.get("http 429", 0) for f in m.flows)
             missed = max((m.counts(i)[0] for i in self.settings.constraints), default=0)
             of_limiter += 2 * refused > max(missed, sum(f.failed for f in m.flows))
-        return 2 * of_limiter > len(self.failed)
+        return 2 * of_limiter > len(failed)
 
     @cached_property
     def best(self) -> float:
