@@ -33,7 +33,7 @@ from ..search.events import (
 )
 from ..search.slices import Merger, Shipment
 from ..search.trial import Purpose
-from .exchange import ALIVE, ASK, END, HOLD, LEASE, LEAVE, LOCAL, REFUSED, SETUP, SLICES, WHO, MasterSide
+from .exchange import ALIVE, ASK, END, HOLD, LEASE, LOCAL, REFUSED, SETUP, SLICES, WHO, MasterSide
 from .guards import clock
 from .identity import versions
 from .options import Plan
@@ -225,7 +225,7 @@ class Conductor:
             # Whoever comes later and does not fit must not spoil the search.
             self._left.add(worker)
             logger.error("%s; it is sent away, and the search goes on without it", self._named(worker, why))
-            self._side.send(LEAVE, {"why": why}, worker)
+            self._side.dismiss(worker, why)
         if (present := self._roll.present) != self.workers:
             self._change(present)
         if not self.finished and clock() - self._stepped >= TICK_S:

@@ -4,7 +4,7 @@
                        adaptive_setup    its number, what to count, caps, shard map; load away
                        adaptive_hold     probe number, this worker's absolute share of the load, and a lease
                        adaptive_lease    a lease: make load until LEASE_S after `at`
-                       adaptive_leave    why this worker must not take part: it ends itself
+                       adaptive_leave    why this worker must not take part; Locust's own `quit` follows
                        adaptive_end      load away, abort what is open
     worker -> master   adaptive_who      versions, user classes, digests of the traces: the answer to adaptive_ask
                        adaptive_refused  why this worker cannot take part: the other answer, also to adaptive_setup
@@ -54,6 +54,11 @@ class MasterSide:
             return int(self._runner.user_count)
         clients = self._runner.clients
         return int(clients[worker].user_count) if worker in clients else 0
+
+    def dismiss(self, worker: str, why: str) -> None:
+        """Have a worker end itself: one of ours knows why then, any other just quits."""
+        self.send(LEAVE, {"why": why}, worker)
+        self.send("quit", {}, worker)
 
     def send(self, kind: str, data: Mapping[str, Any], worker: str) -> None:
         """Send one worker a message of plain values."""

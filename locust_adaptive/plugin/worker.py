@@ -36,8 +36,8 @@ ORPHANED_S = 8.0
 """A master that has not answered a heartbeat for so long is gone (Locust waits 60 s). Time in which this process stood
 still does not count."""
 PASS_S = 0.5
-GONE = 3
-"""The exit code of a worker whose search ended without it: no answer."""
+REFUSES, ORPHANED = 2, 3
+"""Exit codes of a worker that cannot take part, and of one whose master is gone: there is no answer."""
 
 
 class Agent:
@@ -125,8 +125,10 @@ class Agent:
         scheduler.until = max(scheduler.until, at + LEASE_S)
 
     def leave(self, why: str) -> None:
-        """This worker does not fit into the search."""
-        self._go(f"this worker takes no part in the search: {why}", 2)
+        """This worker does not fit into the search: Locust's own word to quit follows."""
+        logger.error("this worker takes no part in the search: %s", why)
+        self._environment.process_exit_code = REFUSES
+        self.end()
 
     def end(self) -> None:
         """The search is over: what is in flight need not end to be counted."""
@@ -162,12 +164,15 @@ class Agent:
         self._unheard = 0.0
 
     def _say_who(self) -> None:
+        kind: str = WHO
         try:
-            self._side.send(WHO, identity(self._environment.user_classes))
+            answer: Any = identity(self._environment.user_classes)
         except (ValueError, OSError) as e:  # a trace that is not here, or cannot be read
+            kind, answer = REFUSED, str(e)
             logger.error("%s", e)
-            self._environment.process_exit_code = 2
-            self._side.send(REFUSED, str(e))
+        if self._side.is_remote:
+            self._environment.process_exit_code = None if kind == WHO else REFUSES
+        self._side.send(kind, answer)
 
     def _say_alive(self) -> None:
         self._side.send(ALIVE, {"at": clock(), "setup": self._setup})
@@ -183,7 +188,9 @@ class Agent:
             self._unheard += min(now - looked, PASS_S)
             looked = now
             if self._side.is_remote and self._unheard > ORPHANED_S:
-                self._go(f"the master has not answered for {ORPHANED_S:g} s: this worker ends", GONE)
+                logger.error("the master has not answered for %g s: this worker ends", ORPHANED_S)
+                self._environment.process_exit_code = ORPHANED
+                gevent.spawn(self._quit)
                 return
             meter = self._meter
             # A new probe may end the slice earlier than this expects: look again soon.
@@ -198,12 +205,6 @@ class Agent:
         meter.health(self._cpu.read(), self._lag.read(), users, self._host.read())
         for shipment in meter.collect(now):
             self._side.send(SLICES, {"setup": self._setup, "shipment": shipment.to_plain()})
-
-    def _go(self, why: str, code: int) -> None:
-        """End this process, as the master would; not from here, which may be the message pump."""
-        logger.error("%s", why)
-        self._environment.process_exit_code = code
-        gevent.spawn(self._quit)
 
     def _quit(self) -> None:
         self.end()

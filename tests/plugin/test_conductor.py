@@ -77,6 +77,9 @@ class Side:
             self.setup = data["number"]
             self.beat()
 
+    def dismiss(self, worker: str, why: str) -> None:
+        self.send(LEAVE, {"why": why}, worker)
+
     def told(self, *kinds: str) -> list[tuple[str, str]]:
         """Messages of these kinds: kind and worker."""
         return [(kind, worker) for kind, _, worker in self.sent if kind in kinds]

@@ -108,9 +108,20 @@ def test_the_master_knows_only_workers_that_can_make_load() -> None:
 
     clients = Clients(b=SimpleNamespace(user_count=4))
     master._runner = object.__new__(exchange.MasterRunner)
+    master._runner.greenlet = None
     master._runner.clients = clients
     assert master.workers() == ["a", "b", "c"]
     assert (master.users("b"), master.users("gone")) == (4, 0)
+
+
+def test_a_worker_is_told_why_before_it_must_quit() -> None:
+    """Any Locust worker understands the second message, one without this package only that."""
+    sent: list[tuple[Any, ...]] = []
+    runner = SimpleNamespace(
+        register_message=lambda *_: None, send_message=lambda *message, client_id: sent.append((*message, client_id))
+    )
+    MasterSide(runner).dismiss("b", "another version")
+    assert sent == [(LEAVE, {"why": "another version"}, "b"), ("quit", {}, "b")]
 
 
 def test_a_runner_leads_or_makes_load_or_both() -> None:
@@ -134,5 +145,10 @@ def test_every_message_survives_the_wire() -> None:
     assert Shipment.from_plain(travelled(shipment.to_plain())) == shipment
     shards = ShardMap(["a", "b"])
     assert ShardMap.from_dict(travelled(shards.to_dict())) == shards
-    for data in ({"probe": 3, "share": 33.3, "at": None}, {"at": 1e6 + 0.123456789}, versions()):
+    for data in (
+        {"why": "Locust 1.0, not 2.47.0"},
+        {"probe": 3, "share": 33.3, "at": None},
+        {"at": 1e6 + 0.123456789},
+        versions(),
+    ):
         assert travelled(data) == data

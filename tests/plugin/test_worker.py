@@ -254,12 +254,9 @@ def test_time_in_which_the_process_stood_still_is_not_the_master_s_silence(worke
 
 
 @of("worker", [Arriving], indirect=True)
-def test_a_worker_that_does_not_fit_ends_itself(worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    left: list[bool] = []
-    monkeypatch.setattr(worker.runner, "quit", lambda: left.append(True))
+def test_a_worker_that_does_not_fit_says_why_and_loads_no_more(worker: Worker, caplog: Any) -> None:
     worker.setup("open")
     worker.agent.leave("Locust 1.0, not 2.47.0")
-    wait_until(lambda: left, "its end")
     assert "takes no part in the search: Locust 1.0, not 2.47.0" in caplog.text
     assert worker.environment.process_exit_code == 2
     assert scheduler_of(worker.environment).until == -math.inf
