@@ -42,7 +42,7 @@ logger = logging.getLogger("locust_adaptive")
 shape_class: Any = None
 """The locustfile's adaptive shape: the last concrete subclass defined."""
 
-JOURNAL, CAPACITY = "journal.jsonl", "capacity.json"
+RESULTS, JOURNAL, CAPACITY = "adaptive-results", "journal.jsonl", "capacity.json"
 
 _ATTRIBUTE, _AGENT = "_adaptive", "_adaptive_agent"
 
@@ -177,14 +177,25 @@ def headless(environment: Any) -> bool:
 
 
 def check_out(plan: Plan) -> None:
-    """Raise ConfigError if the folder asked for cannot be a new one."""
+    """Raise ConfigError if the results cannot go into a new folder where they are to go."""
     if plan.out and Path(plan.out).exists():
         raise ConfigError(f"--adaptive-out {plan.out} exists; results are never overwritten, name another folder")
+    folder = Path(plan.out or RESULTS)
+    above = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not above.is_dir():
+        raise ConfigError(
+            f"the results cannot go to {folder}/: {above} is a file; name another folder with --adaptive-out"
+        )
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"the results cannot go to {folder}/: nothing may be written to {above}; name another folder with "
+            "--adaptive-out"
+        )
 
 
 def _new_folder(plan: Plan) -> Path:
     """The folder of a run, made now; one that exists is never written into."""
-    folder = Path(plan.out) if plan.out else Path("adaptive-results") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    folder = Path(plan.out) if plan.out else Path(RESULTS) / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
     stem, attempt = folder, 1
     while True:
         try:

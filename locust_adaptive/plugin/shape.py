@@ -65,9 +65,10 @@ class AdaptiveShape(LoadTestShape):
 
     def _tick(self) -> tuple[int, float] | None:
         runner = self.runner
-        current = session.of(runner.environment)
-        if current is None or current.closed:
-            current = session.adaptive_of(runner.environment).begin(self)
+        state = session.adaptive_of(runner.environment)
+        current = state.session
+        if current is None or current.closed or state.stopping:  # a stop ends this greenlet, or the one before it
+            current = state.begin(self)
         if current.over:
             return None
         users = current.users

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import gevent
 import pytest
 from locust import FastHttpUser, constant, task
 
@@ -211,6 +212,89 @@ def test_a_tick_never_raises_even_when_the_end_fails(rig: Rig, monkeypatch: pyte
     assert rig.shape.tick() is None
     rig.ends()
     assert rig.environment.process_exit_code == 2
+
+
+class Overriding(Shape):
+    """A locustfile's own tick, which fails when told to."""
+
+    abstract = True
+    fails = False
+
+    def tick(self) -> tuple[int, float] | None:
+        if self.fails:
+            raise RuntimeError("a fault of the locustfile")
+        return super().tick()
+
+
+def test_a_tick_of_the_locustfile_that_raises_ends_the_load(tmp_path, backend: Backend) -> None:
+    with Rig(tmp_path, backend.url, Arriving, shape=Overriding) as rig:
+        rig.start(hold())
+        under_way(rig)
+        rig.shape.fails = True
+        rig.ends()
+        assert rig.environment.process_exit_code == 2
+        assert capacity(rig)["reason"] == "internal error: RuntimeError: a fault of the locustfile"
+        assert rig.runner.user_count == 0
+        rig.shape.fails = False
+        rig.start(Script([(5, 0.5)]))
+        rig.begins()
+        rig.ends()
+        assert capacity(rig)["verdict"] == "resolved"
+
+
+# -- others at the wheel ---------------------------------------------------------------------------------------------
+
+
+@in_both_loops
+def test_keys_change_nothing_while_a_search_runs(rig: Rig, caplog) -> None:
+    rig.start(hold())
+    under_way(rig)
+    wait_until(lambda: rig.runner.user_count == rig.session.users, "the users", 15)
+    users = rig.runner.user_count
+    for change in (1, 10, -1, -10):  # w, W, s, S, as Locust has them
+        rig.runner.start(max(0, users + change), 100)
+    assert rig.runner.target_user_count == rig.runner.user_count == users
+    assert caplog.text.count("change nothing") == 4
+    rig.runner.start(users, 100)  # as Locust does for a worker that came or went
+    assert caplog.text.count("change nothing") == 4
+    rig.runner.stop()
+    rig.runner.start(2, 100)
+    wait_until(lambda: rig.runner.user_count == 2, "users without a search")
+
+
+class Lingering(Visitor):
+    def on_stop(self) -> None:
+        gevent.sleep(0.5)
+
+
+@pytest.mark.parametrize("user_class", [Lingering])
+def test_a_new_test_waits_until_the_old_one_has_stopped(rig: Rig) -> None:
+    """Locust takes it at once, and would stop it with the old one."""
+    rig.start(hold(3))
+    under_way(rig)
+    first = rig.session
+    stop = gevent.spawn(rig.runner.stop)
+    wait_until(lambda: rig.runner.shape_greenlet is None, "the stop under way")
+    assert session.adaptive_of(rig.environment).stopping
+    rig.start(Script([(5, 0.5)]))
+    stop.get(timeout=15)
+    rig.begins()
+    assert rig.session is not first
+    rig.ends()
+    assert capacity(rig)["verdict"] == "resolved"
+    assert rig.runner.user_count == 0
+
+
+def test_stop_twice_is_stop_once(rig: Rig) -> None:
+    rig.start(hold())
+    under_way(rig)
+    gevent.joinall([gevent.spawn(rig.runner.stop) for _ in range(3)], timeout=15)
+    assert capacity(rig)["reason"] == "stopped"
+    assert not session.adaptive_of(rig.environment).stopping
+    rig.start(Script([(5, 0.5)]))
+    rig.begins()
+    rig.ends()
+    assert capacity(rig)["verdict"] == "resolved"
 
 
 def test_a_bad_option_at_the_start_of_a_test_ends_it(rig: Rig, backend: Backend, caplog) -> None:
