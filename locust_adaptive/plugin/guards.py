@@ -10,6 +10,7 @@ import gc
 import resource
 import select
 import time
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -142,14 +143,28 @@ class HubLag:
 
 
 class CpuMeter:
-    """The share of one core that this process uses; above 1 with threads."""
+    """The share of one core that this process uses, or waits for while another process has it; above 1 with threads.
 
-    def __init__(self) -> None:
-        self._wall, self._cpu = clock(), time.process_time()
+    A process that gets only half of a core is at its end at 50 %: what it waits for counts as used. Linux tells that of
+    the main thread, which is the event loop's; elsewhere only what is used is known.
+    """
+
+    def __init__(self, schedstat: Path = Path("/proc/self/schedstat")) -> None:
+        self._schedstat = schedstat
+        self._waited = 0.0
+        self._wall, self._cpu = clock(), self._wanted()
 
     def read(self) -> float:
         """CPU seconds per second since the last reading, or since the start."""
-        wall, cpu = clock(), time.process_time()
+        wall, cpu = clock(), self._wanted()
         share = (cpu - self._cpu) / max(wall - self._wall, 1e-9)
         self._wall, self._cpu = wall, cpu
         return share
+
+    def _wanted(self) -> float:
+        """Seconds used and waited for."""
+        try:
+            self._waited = int(self._schedstat.read_text().split()[1]) / 1e9
+        except (OSError, ValueError, IndexError):
+            pass  # not Linux, or no descriptor left: as far as it is known
+        return time.process_time() + self._waited

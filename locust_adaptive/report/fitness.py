@@ -64,7 +64,7 @@ def validity(trials: Sequence[Trial], settings: Settings, unfit: bool) -> list[V
     counting = [t for t in trials if (t.verdict is Verdict.INVALID) is unfit]
     found = worst([_checks(t, settings) for t in counting])
     if counting:
-        found.append(lightest_errors([(t.load, t.measurement) for t in counting]))
+        found.append(lightest_errors([] if unfit else [(t.load, t.measurement) for t in counting]))
     return [
         {
             "id": c.rule.id,

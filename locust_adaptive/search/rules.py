@@ -79,7 +79,8 @@ RULES = (
         "void",
         CPU_BOUND,
         "share",
-        "CPU seconds per second of a generator process over the probe, once settled; the busiest process counts",
+        "CPU seconds that a generator process used, or waited for while others had the core (Linux), per second of the "
+        "probe once settled; the busiest process counts",
         "k6 keeps 20 % idle, AWS Graviton runbook 50 %; above 70 % a Poisson sender queues behind itself",
         _WORKERS,
     ),

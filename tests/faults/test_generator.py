@@ -96,9 +96,8 @@ def true(found: Found, capacity: float) -> None:
     """`capacity` is what the generator can measure."""
     honest(found.search, capacity=capacity)
     assert not found.left_behind
-    assert found.stats["open"] == 0, "the load ended with the search"
-    # Some of the last second's are not in a count that is made every half second.
-    assert 0 <= found.stats["received"] - found.search.outcome["requests"] <= 400
+    # The load ended with the search: some of the last second's are not in a count that is made every half second.
+    assert 0 <= found.stats["received"] - found.search.outcome["requests"] <= 200
 
 
 def unfit(found: Found, capacity: float) -> None:

@@ -4,7 +4,10 @@ import gc
 import os
 import resource
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import gevent
 import pytest
@@ -108,11 +111,60 @@ def test_hub_lag_sees_a_blocked_loop_and_forgets_what_was_read() -> None:
     assert lag.read() == 0
 
 
-def test_cpu_meter() -> None:
-    meter = CpuMeter()
+def burn(seconds: float) -> None:
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+
+
+def test_cpu_meter(tmp_path: Path) -> None:
+    meter = CpuMeter(tmp_path / "none")
     gevent.sleep(0.1)
     assert meter.read() < 0.7
-    busy = time.process_time()
-    while time.process_time() - busy < 0.1:
-        pass
+    burn(0.1)
     assert 0.2 < meter.read() <= 1.2
+
+
+def test_what_a_process_waits_for_counts_as_used(tmp_path: Path) -> None:
+    schedstat = tmp_path / "schedstat"
+    schedstat.write_text("1000 0 7\n")
+    meter, began = CpuMeter(schedstat), clock()
+    gevent.sleep(0.1)
+    schedstat.write_text(f"1000 {int((clock() - began) * 0.8e9)} 7\n")
+    assert 0.7 < meter.read() < 1.1
+    schedstat.unlink()
+    gevent.sleep(0.05)
+    assert 0 <= meter.read() < 0.7, "what is not told any more was not waited for"
+
+
+@pytest.mark.parametrize("text", ["", "a b c", "1"])
+def test_a_kernel_that_does_not_tell_is_no_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "schedstat").write_text(text)
+    meter = CpuMeter(tmp_path / "schedstat")
+    burn(0.02)
+    assert meter.read() > 0
+
+
+def test_other_processes_on_the_core_are_seen() -> None:
+    """Two that want the same core: each is at its end at half of it."""
+    if not Path("/proc/self/schedstat").exists() or not hasattr(os, "sched_setaffinity"):
+        pytest.skip("only Linux tells")
+    ours = os.sched_getaffinity(0)
+    core = {min(ours)}
+    os.sched_setaffinity(0, core)
+    other = subprocess.Popen(
+        [sys.executable, "-S", "-c", "print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE
+    )
+    try:
+        assert other.stdout is not None
+        other.stdout.readline()
+        meter, used, wall = CpuMeter(), time.process_time(), clock()
+        while clock() < wall + 0.5:
+            pass
+        share, used = meter.read(), (time.process_time() - used) / (clock() - wall)
+        assert share > 0.9
+        assert share > used + 0.2
+    finally:
+        other.kill()
+        other.wait()
+        os.sched_setaffinity(0, ours)
