@@ -311,7 +311,15 @@ class Deserted:
     state: str
     search: Search
     gave_up: Ended
+    idle: Ended
     left: bool
+
+
+def answers_on(port: int) -> bool:
+    try:
+        return bool(seen(port))
+    except OSError:
+        return False
 
 
 def no_worker(folder: Path) -> Deserted:
@@ -349,7 +357,12 @@ def no_worker(folder: Path) -> Deserted:
         with LocustRun(alone, locustfile, "-H", target.url, *lead, *waiting) as master:
             gave_up = master.wait(20)
             left = left or master.left_behind
-    return Deserted(answers[0]["message"], state, read_search(folder, ended), gave_up, left)
+        with LocustRun(folder / "idle", locustfile, "-H", target.url, *web(port)) as run:
+            wait_until(lambda: answers_on(port), "the web UI", 20)
+            run.interrupt(signal.SIGTERM)
+            idle = run.wait(20)
+            left = left or run.left_behind
+    return Deserted(answers[0]["message"], state, read_search(folder, ended), gave_up, idle, left)
 
 
 @pytest.mark.scenario(no_worker, seconds=50)
@@ -360,6 +373,13 @@ def test_a_start_without_workers_is_refused_and_a_later_one_works(found: Deserte
     assert found.search.outcome["trials"]
     assert found.search.ended.code == 143
     assert not found.left
+
+
+@pytest.mark.scenario(no_worker, seconds=50)
+def test_without_a_search_a_signal_is_locusts_own(found: Deserted) -> None:
+    assert found.idle.code == 0
+    assert "Got SIGTERM signal" in found.idle.stderr
+    assert BEGUN not in found.idle.stderr
 
 
 @pytest.mark.scenario(no_worker, seconds=50)

@@ -127,6 +127,7 @@ CASES: dict[str, Case] = {
     "web, Ctrl-C": Case(signal.SIGINT, web=True),
     "autostart": Case(signal.SIGINT, web=True, arguments=("--autostart",)),
     "twice": Case(signal.SIGTERM, "spawned", LINGERS, again=True),
+    "twice, processes": Case(signal.SIGINT, "spawned", LINGERS, arguments=("--processes", "2"), again=True),
 }
 
 
