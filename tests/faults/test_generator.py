@@ -117,7 +117,7 @@ def unfit(found: Found, capacity: float) -> None:
 
 SLO_1S = SHAPE.format(limit="1s")
 BURNS = running(FAST, IMPORTS + SLO_1S + OPEN + TASK + BURNING, "--adaptive-start", "20", "-t", "150s")
-BURNS_CLOSED = running(FAST, IMPORTS + SLO_1S + CLOSED + TASK + BURNING, "--adaptive-start", "4", "-t", "150s")
+BURNS_CLOSED = running(FAST, IMPORTS + SLO_1S + CLOSED + TASK + BURNING, "--adaptive-start", "8", "-t", "150s")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ STARVED = running(SLOW, IMPORTS + SHAPE.format(limit="2s") + OPEN + TASK, *HOLDS
 
 
 def without_ports(folder: Path) -> Found:
-    low = random.randrange(20_000, 30_000)  # below the range that the system takes ports from
+    low = random.randrange(40_000, 60_000)  # within the range that the system takes ports from
     ports = struct.pack("I", (low + PORTS - 1) << 16 | low)
     narrow = NARROW.format(level=socket.IPPROTO_IP, option=IP_LOCAL_PORT_RANGE, ports=ports)
     return running(SLOW, IMPORTS + narrow + SHAPE.format(limit="2s") + OPEN + TASK, *HOLDS)(folder)
@@ -179,7 +179,7 @@ def without_ports(folder: Path) -> Found:
 def ports_can_be_narrowed() -> bool:
     with socket.socket() as sock:
         try:
-            sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, struct.pack("I", 20_001 << 16 | 20_000))
+            sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, struct.pack("I", 40_001 << 16 | 40_000))
         except OSError:
             return False
     return True
