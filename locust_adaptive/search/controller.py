@@ -31,6 +31,7 @@ from .events import (
     WorkersChanged,
 )
 from .holds import Draining, Held, Probing, Recovering
+from .past import LIGHT
 from .settings import Settings
 from .slices import SLICE_S, Flow
 from .stalls import HANG_S, Gap, Gaps
@@ -49,8 +50,6 @@ ABANDON_S = 10.0
 """What was given up must be gone by then."""
 RECOVER_S = 60.0
 """A target that is away, or does not answer a light load, is waited for so long."""
-LIGHT = 2.0
-"""Arrivals per second at most while waiting for a target."""
 AGAIN = 1.1
 """A load that makes the target go away fails when this share of it, or less, did so before."""
 USERS_S = 30.0

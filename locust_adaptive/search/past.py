@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from functools import cached_property
 
+from .answers import Answers
 from .estimate import Z95, Estimate, by_counts, by_queue, service_rate
 from .evidence import dispersion, probability_over
 from .settings import Settings
@@ -22,6 +23,10 @@ SOFT_FAILURES = 6
 above."""
 UNFIT_SHARE, UNFIT_LEAST = 0.3, 3
 """With more invalid probes than this share, and so many at least, the others are doubtful too."""
+LIGHT = 2.0
+"""Arrivals per second, or users, that are light for any server that is to be searched."""
+NONE_GOOD, START_UP_S = 20, 30.0
+"""Of so many answers not one was good, this many seconds after the first request: nothing else is to be expected."""
 SAME = 0.7
 """Shares of failures at two loads are about the same within this factor."""
 CHANGED = 0.15
@@ -166,7 +171,12 @@ class Past:
     @property
     def fails_anyway(self) -> bool:
         """Do requests fail too often whatever the load? So it is when a probe failed at half the load of another, or
-        less, with about the same share of failures."""
+        less, with about the same share of failures; and when nothing good came back, at a light load too, from a target
+        that has had time to start up."""
+        failed = [t for t in self.trials if t.verdict is Verdict.FAIL]
+        seen = Answers.of(f for t in self.trials for f in t.measurement.flows)
+        if not seen.good and seen.failed >= NONE_GOOD and len(failed) > 1 and self.now >= START_UP_S:
+            return min(t.load for t in failed) <= LIGHT
         budgets = (self.settings.objectives[i].budget for i in self.settings.constraints)
         allowed = min((b for b in budgets if b is not None), default=1.0)
         soft = [

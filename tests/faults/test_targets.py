@@ -81,18 +81,18 @@ def true(found: Found, capacity: float = math.inf) -> None:
         assert found.stats["received"] - found.search.outcome["requests"] <= 100
 
 
-TWO_MINUTES = ("--adaptive-start", "16", "-t", "100s")
+A_MINUTE = ("--adaptive-start", "16", "-t", "70s")
 OVER = {
-    "hang": against(Mischief("hang", ABOVE), *TWO_MINUTES),
-    "slow": against(Mischief("slow", ABOVE), *TWO_MINUTES),
-    "http 503": against(Mischief("http 503", ABOVE), *TWO_MINUTES),
-    "http 429": against(Mischief("http 429", ABOVE), *TWO_MINUTES),
-    "reset": against(Mischief("reset", ABOVE), *TWO_MINUTES),
-    "half": against(Mischief("half", ABOVE), *TWO_MINUTES),
+    "hang": against(Mischief("hang", ABOVE), *A_MINUTE),
+    "slow": against(Mischief("slow", ABOVE), *A_MINUTE),
+    "http 503": against(Mischief("http 503", ABOVE), *A_MINUTE),
+    "http 429": against(Mischief("http 429", ABOVE), *A_MINUTE),
+    "reset": against(Mischief("reset", ABOVE), *A_MINUTE),
+    "half": against(Mischief("half", ABOVE), *A_MINUTE),
 }
 
 
-@pytest.mark.parametrize("mode", [pytest.param(m, marks=pytest.mark.scenario(s, seconds=110)) for m, s in OVER.items()])
+@pytest.mark.parametrize("mode", [pytest.param(m, marks=pytest.mark.scenario(s, seconds=75)) for m, s in OVER.items()])
 def test_above_a_load_it_misbehaves_and_the_answer_is_below(mode: str, found: Found) -> None:
     true(found, capacity=ABOVE)
     verdict, reason, code = found.end
@@ -101,7 +101,8 @@ def test_above_a_load_it_misbehaves_and_the_answer_is_below(mode: str, found: Fo
         assert reason in ("budget_spent", "not_precise", "stalls_exceed_tolerance")
     assert any(load > 16 for load, _ in found.failed), "the bad load failed"
     known = found.search.outcome["capacity"]
-    assert reason == "stalls_exceed_tolerance" or known["low"] or known["value"], known
+    # What stood still for longer than is tolerated leaves no capacity, and says so.
+    assert known["low"] or "stalls_exceed_tolerance" in found.search.outcome["notes"], known
     if mode.startswith("http"):
         assert mode in found.kinds
     if mode in ("reset", "half"):
@@ -131,7 +132,10 @@ ALWAYS = {
     "http 503": (against(Mischief("http 503", 0.0)), ("unresolved", "below_minimum", 3)),
     "http 404": (against(Mischief("http 404", 0.0)), ("invalid", "every_request_fails", 3)),
     "hang": (against(Mischief("hang", 0.0)), ("unresolved", "below_minimum", 3)),
-    "reset": (against(Mischief("reset", share=0.05), "-t", "100s"), ("unresolved", "below_minimum", 3)),
+    "reset": (
+        against(Mischief("reset", share=0.05), "--adaptive-start", "8", "-t", "100s"),
+        ("unresolved", "below_minimum", 3),
+    ),
 }
 
 
