@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 
 SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -55,8 +54,3 @@ def things(n: int, name: str) -> str:
 def spelled(n: int) -> str:
     """A small number in a sentence."""
     return SMALL[n] if 0 <= n < len(SMALL) else count(n)
-
-
-def enumerated(texts: Sequence[str]) -> str:
-    """a, b and c."""
-    return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]])) if texts else ""

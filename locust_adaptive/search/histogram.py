@@ -6,7 +6,6 @@ There is no last bucket: an hour is in bucket 1111.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -63,20 +62,3 @@ class Histogram:
             if rank <= 0:
                 return value_of(index)
         return math.nan
-
-    def to_pairs(self) -> list[int]:
-        """[index, count, index, count, ...] by rising index: plain numbers for JSON and msgpack."""
-        return [number for pair in sorted(self.buckets.items()) for number in pair]
-
-    @classmethod
-    def from_pairs(cls, pairs: Sequence[int]) -> Self:
-        """Read `to_pairs` back; ValueError if it is not such a list."""
-        indices, counts = pairs[::2], pairs[1::2]
-        if (
-            len(indices) != len(counts)
-            or not all(type(index) is int and index >= 0 for index in indices)
-            or not all(type(n) is int and n >= 1 for n in counts)
-            or len(set(indices)) != len(indices)
-        ):
-            raise ValueError(f"a histogram is a flat list of distinct indices and their counts, not {pairs!r:.200}")
-        return cls(dict(zip(indices, counts, strict=True)))

@@ -1,4 +1,3 @@
-import json
 import math
 
 import pytest
@@ -95,17 +94,3 @@ def test_quantile_of_nothing_is_nan_and_its_argument_is_a_share() -> None:
     for q in (-0.1, 99, math.nan):
         with pytest.raises(ValueError, match=r"p99 is 0\.99"):
             Histogram().quantile(q)
-
-
-@given(samples)
-def test_pairs_survive_json(values: list[float]) -> None:
-    histogram = histogram_of(values)
-    pairs = histogram.to_pairs()
-    assert Histogram.from_pairs(json.loads(json.dumps(pairs))) == histogram
-    assert pairs[::2] == sorted(pairs[::2])
-
-
-@pytest.mark.parametrize("pairs", [[1], [1, 0], [-1, 2], [1, 2, 1, 2], [1.5, 2], [1, "2"], [[1], 2], [True, 1]])
-def test_wrong_pairs_are_refused(pairs: list[int]) -> None:
-    with pytest.raises(ValueError, match="flat list of distinct indices and their counts"):
-        Histogram.from_pairs(pairs)
