@@ -35,13 +35,13 @@ class Roll:
         self._setup: dict[str, int] = {}
 
     def call(self, listed: Sequence[str], seconds: float) -> list[str]:
-        """So much time has passed, and Locust lists these. Returns those to be asked who they are."""
+        """So much time has passed, and Locust lists these. Returns those to be asked who they are, if need be again: a
+        worker is listed a moment before it can hear us."""
         self._listed = list(listed)
         for worker in self._silent:
             self._silent[worker] += min(seconds, PASS_S)
-        unasked = [worker for worker in listed if worker not in self._silent]
-        self._silent.update(dict.fromkeys(unasked, 0.0))
-        return unasked
+        self._silent.update({worker: 0.0 for worker in listed if worker not in self._silent})
+        return [worker for worker in self.pending if worker not in self._told]
 
     def hear(self, worker: str, at: float, setup: int) -> None:
         """A sign of life, sent at `at` by the worker's own clock, under this set-up."""
