@@ -172,17 +172,17 @@ def by_counts(
     pieces = []
     for trial in trials:
         k, n = trial.measurement.counts(objective)
-        if n == 0:
+        if n == 0 and not trial.overloaded:
             continue
         phi = dispersion(*trial.measurement.batches(objective), budget)
         n_eff = n / phi
         top = min(4 * budget, 0.5)
         if trial.overloaded:
             # It was cut when that was plain, before the counts could show it.
-            k, n_eff = max(k, round(top * n)), max(n_eff, 2 / budget)
+            n_eff = max(n_eff, 2 / budget)
         p = 1 / (1 + np.exp(-np.clip(logit + slopes[:, None] * (math.log(trial.load) - log_c[None, :]), -50, 50)))
         p = np.clip(p, 0.02 * budget, top)
-        share = min(max(k / n, 0.0), top)
+        share = top if trial.overloaded else min(max(k / n, 0.0), top)
         loglik = n_eff * (share * np.log(p) + (1 - share) * np.log1p(-p))
         best = n_eff * (
             share * math.log(max(share, 0.02 * budget)) + (1 - share) * math.log1p(-max(share, 0.02 * budget))

@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .estimate import Estimate
+from .estimate import Z95, Estimate
 from .events import Capacity, Conclusion, Stall
 from .past import DAMPING, Past
 from .settings import Settings
@@ -269,4 +269,8 @@ class AdaptivePolicy:
                 low = high = decided
             return Capacity(value, max(low, settings.grid.minimum), high, verified)
         snap = settings.grid.snap
+        if estimate.value >= past.worst and Z95 * estimate.sd > settings.precision:
+            # Nothing precise yet, and above a load that failed: what is known is the bracket.
+            middle = math.sqrt(past.best * past.worst)
+            return Capacity(snap(middle), snap(min(estimate.low, middle)), snap(max(estimate.high, middle)), verified)
         return Capacity(snap(estimate.value), snap(estimate.low), snap(estimate.high), verified)
