@@ -20,8 +20,8 @@ watch = SignalWatch(first)
 {before}
 watch.arm()
 {after}
-print("armed", flush=True)
 try:
+    print("armed", flush=True)
     gevent.sleep(20)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
