@@ -76,18 +76,26 @@ class World:
             request, seen = self.open[pick % len(self.open)]
             if operation == "rename":
                 meter.rename(request, name)
-                if seen.name is not None:
+                if seen.name is not None and not self.told(seen):
                     seen.name = name
                 return
             self.open.remove((request, seen))
             seen.end, seen.ended_at_step = now, self.step
             if operation == "cancel":
                 meter.cancel(request, now)
-                seen.name = None
+                if not self.told(seen):
+                    seen.name = None
             else:
                 seen.error = "http 503" if operation == "fail" else None
                 meter.finish(request, now, seen.error)
                 meter.finish(request, now, "twice")
+
+    def told(self, seen: Seen) -> bool:
+        """Was its cohort given out? Then nothing changes it any more."""
+        if seen.probe == 0:
+            return False
+        place = (seen.due - self.starts[seen.probe - 1]) // SLICE_S
+        return any(cohort.index == place for _, cohort in self.cohorts(seen.probe))
 
     def collect(self) -> None:
         self.shipments += [(self.step, s) for s in self.meter.collect(self.now)]
