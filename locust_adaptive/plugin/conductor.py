@@ -93,8 +93,7 @@ class Conductor:
     def start(self) -> None:
         """Ask the workers who they are, and begin once all agree."""
         self._look()
-        gevent.sleep(0)  # in one process, the answer is there at once
-        while not self._queue.empty():
+        while not self._queue.empty():  # in one process the answer may be there at once
             self._take(*self._queue.get())
         self._convene()
         self._greenlet = gevent.spawn(self._run)

@@ -26,6 +26,11 @@ def versions() -> dict[str, str]:
     return dict(zip(VERSIONS, (__version__, locust.__version__), strict=True))
 
 
+def has_trace(user_classes: Iterable[Any]) -> bool:
+    """Does one of these replay one?"""
+    return any(issubclass(user_class, ReplayUser) for user_class in user_classes)
+
+
 def identity(user_classes: Iterable[Any]) -> dict[str, str]:
     """This process's. Reads each trace once, in a thread. Raises ValueError (ConfigError) for one that is not there."""
     classes = sorted(user_classes, key=lambda c: str(c.__name__))

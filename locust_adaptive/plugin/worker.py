@@ -19,7 +19,7 @@ from . import playlist
 from .exchange import ALIVE, REFUSED, SLICES, WHO, WorkerSide
 from .guards import Collector, CpuMeter, HubLag, clock, protect
 from .host import HostMeter
-from .identity import identity
+from .identity import has_trace, identity
 from .inflight import install, instruments
 from .roll import LEASE_S
 from .scheduler import scheduler_of
@@ -69,7 +69,10 @@ class Agent:
         self._unheard = 0.0
         if not self._reporter:
             self._reporter = gevent.spawn(self._report)
-        gevent.spawn(self._say_who)  # reading a trace takes its time
+        if has_trace(self._environment.user_classes):
+            gevent.spawn(self._say_who)  # reading it takes its time
+        else:
+            self._say_who()
 
     def setup(self, data: Mapping[str, Any]) -> None:
         """The search begins, or goes on with other workers: make no load until told, and count by this SLO."""
