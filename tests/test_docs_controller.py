@@ -66,5 +66,6 @@ def test_the_page_has_every_event_and_command_with_its_fields(kind: str) -> None
 
 def test_the_page_cites_the_numbers_that_hold() -> None:
     assert f"no flow comes for {controller.SILENCE_S:.0f} s" in PAGE
-    assert f"within {controller.DRAIN_S:.0f} s and ten limits" in PAGE
+    assert f"after {controller.DRAIN_S:.0f} s and ten limits" in PAGE
+    assert f"nothing has come back for {controller.STUCK_S:.0f} s and the" in PAGE
     assert f"not come within {controller.USERS_S:.0f} s" in PAGE
