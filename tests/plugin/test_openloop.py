@@ -13,7 +13,7 @@ from locust.env import Environment
 from locust.exception import RescheduleTask, RescheduleTaskImmediately, StopUser
 
 from locust_adaptive.plugin import scheduler, taskloop
-from locust_adaptive.plugin.guards import clock
+from locust_adaptive.plugin.guards import HubLag, clock
 from locust_adaptive.plugin.inflight import instruments
 from locust_adaptive.plugin.openloop import OpenLoop, is_open_loop
 from locust_adaptive.plugin.scheduler import ARRIVAL, scheduler_of
@@ -516,20 +516,27 @@ def _note_dues(lab: Lab) -> list[float]:
 
 
 def test_the_rate_is_accurate_and_changes_at_once() -> None:
-    with Lab(Fast) as lab:
-        lab.scheduler.prepare(20, 5)
-        lab.users(1)
-        dues, steps = _note_dues(lab), []
-        for rate in (600.0, 60.0, 900.0, 0.0, 300.0):
-            lab.scheduler.set_rate(rate)
-            steps.append((clock(), rate))  # after the change: until it, the old rate is the right one
-            assert lab.scheduler.rate == rate
-            gevent.sleep(0.5)
-        ended = clock()
-        lab.drain()
-        for (start, rate), (end, _) in itertools.pairwise([*steps, (ended, 0.0)]):
-            got, expected = sum(start < due <= end for due in dues), rate * (end - start)
-            assert abs(got - expected) <= 4 * math.sqrt(expected), (rate, got, expected)
+    """What is late when the rate changes is not sent: judged by a try in which the machine let us be in time."""
+    for _ in range(8):
+        with Lab(Fast) as lab:
+            lab.scheduler.prepare(20, 5)
+            lab.users(1)
+            dues, steps = _note_dues(lab), []
+            lag = HubLag()
+            lag.start()
+            for rate in (600.0, 60.0, 900.0, 0.0, 300.0):
+                lab.scheduler.set_rate(rate)
+                steps.append((clock(), rate))  # after the change: until it, the old rate is the right one
+                assert lab.scheduler.rate == rate
+                gevent.sleep(0.5)
+            ended = clock()
+            lag.stop()
+            lab.drain()
+        if lag.read() < 0.01:
+            break
+    for (start, rate), (end, _) in itertools.pairwise([*steps, (ended, 0.0)]):
+        got, expected = sum(start < due <= end for due in dues), rate * (end - start)
+        assert abs(got - expected) <= 4 * math.sqrt(expected), (rate, got, expected)
 
 
 def test_the_default_arrivals_are_poisson() -> None:

@@ -101,8 +101,14 @@ class Rig:
         wait_until(there, "the search", timeout)
 
     def ends(self, timeout: float = 30.0) -> None:
-        """Wait until Locust has stopped the test."""
-        wait_until(lambda: self.runner.state == "stopped", "the end of the test", timeout)
+        """Wait until Locust has stopped the test, and with it the search if there is one."""
+
+        def over() -> bool:
+            current = session.of(self.environment)
+            # The state alone may still be that of the test before.
+            return self.runner.state == "stopped" and (current is None or current.closed)
+
+        wait_until(over, "the end of the test", timeout)
 
     @property
     def journal(self) -> Journal:

@@ -53,8 +53,10 @@ class LocustRun:
             # The environment of a person's shell, without options that it may hold.
             environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
             limited = [] if descriptors is None else ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"]
+            # Whoever runs the tests may ignore signals (nohup, a job in the background), and would pass that on.
+            heeding = ["env", "--default-signal=HUP,INT,TERM"]
             self._child = subprocess.Popen(
-                [*limited, sys.executable, "-m", "locust", "-f", str(locustfile), *arguments],
+                [*heeding, *limited, sys.executable, "-m", "locust", "-f", str(locustfile), *arguments],
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
