@@ -77,7 +77,8 @@ class Conductor:
         self._mergers: dict[int, Merger] = {}
         self._started = self._looked = self._stepped = clock()
         self._greenlet: gevent.Greenlet | None = None
-        self._hold_in_force: Hold | None = None
+        self.held: Hold | None = None
+        """The load in force."""
         side.on_message = lambda kind, worker, data: self._queue.put((kind, worker, data))
 
     @property
@@ -145,7 +146,7 @@ class Conductor:
         """Take in one message, or wait for one; or look around, however many messages there are."""
         left = self._looked + TICK_S - clock()
         if left <= 0:
-            if self._hold_in_force is not None:
+            if self.held is not None:
                 self._tick()
             self._look()
             return
@@ -236,9 +237,9 @@ class Conductor:
             return
         logger.warning("workers changed: %d before, %d now; the probe is void", len(self.workers), len(present))
         self._set_up(present)
-        held = self._hold_in_force
+        held = self.held
         self._step(WorkersChanged(self.now, len(present)))
-        if held is not None and held is self._hold_in_force and not self.finished:
+        if held is not None and held is self.held and not self.finished:
             # Nothing else was asked for (a drain goes on): the same again, by those who are there now.
             self._mergers.pop(held.probe, None)
             self._hold(held)
@@ -294,7 +295,7 @@ class Conductor:
                     self._end()
 
     def _hold(self, command: Hold) -> None:
-        self._hold_in_force = command
+        self.held = command
         if command.probe not in self._mergers:
             self._mergers = {n: m for n, m in self._mergers.items() if n >= command.probe - 2}
             self._mergers[command.probe] = Merger(self.workers)

@@ -70,7 +70,8 @@ class Session:
             environment=_surroundings(environment),
             options=self.plan.texts,
         )
-        self._facts = Fold(header)
+        self.facts = Fold(header)
+        """What is known so far."""
         try:
             self._journal = JournalFile(self.folder / JOURNAL, header, self._on_lost)
         except OSError as e:
@@ -120,15 +121,15 @@ class Session:
         """Something to say in the result: a word of `words.NOTES`, or a sentence."""
         if not self.over:
             self._journal.note(text)
-            self._facts.notes.append(text)
+            self.facts.notes.append(text)
 
     def _record(self, event: Event, commands: list[Command]) -> None:
         self._journal.write(event, commands)
-        self._facts.add(event, commands)
+        self.facts.add(event, commands)
 
     def _on_lost(self, why: str) -> None:
         logger.error("%s: %s. The search goes on without its journal", self.folder / JOURNAL, why)
-        self._facts.notes.append("journal_lost")
+        self.facts.notes.append("journal_lost")
 
     def _finish(self) -> None:
         if instruments.untracked:
@@ -140,14 +141,14 @@ class Session:
             self.note("an exception in a listener or a greenlet, of the locustfile or of Locust: see Locust's log")
         self._journal.close()
         saved = not self._journal.lost
-        outcome = result(self._facts)
+        outcome = result(self.facts)
         try:
             write(outcome, self.folder / CAPACITY)
         except OSError as e:
             saved = False
             logger.error("%s: %s. The result follows as text", self.folder / CAPACITY, e.strerror)
-            self._facts.notes.append("result_not_saved")
-            outcome = result(self._facts)
+            self.facts.notes.append("result_not_saved")
+            outcome = result(self.facts)
         found = gates(outcome, self.plan.min_capacity)
         stopped_by = self._signal if outcome["verdict"] == "aborted" else None
         code = exit_code(outcome, found, stopped_by)
@@ -155,7 +156,7 @@ class Session:
             code = USAGE
         self.environment.process_exit_code = code
         self.block = block(outcome, found, code, f"{self.folder}/", (CAPACITY, JOURNAL))
-        if "result_not_saved" in self._facts.notes:
+        if "result_not_saved" in self.facts.notes:
             self.block = f"{to_json(outcome)}\n{self.block}"
 
 

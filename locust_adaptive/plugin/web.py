@@ -230,8 +230,8 @@ class Door:
 
     def _seen(self, current: session.Session) -> Seen:
         return Seen(
-            current._facts,
-            current.conductor._hold_in_force,
+            current.facts,
+            current.conductor.held,
             int(self._environment.runner.user_count),
             current.over,
             current.folder.name,
@@ -240,8 +240,8 @@ class Door:
     def healthz(self) -> Response:
         """GET /adaptive/healthz: that this is answered says that the event loop lives; a search must go on, too."""
         current = session.of(self._environment)
-        if current is not None and not current.over and current._facts.workers:
-            age = current.conductor.now - current._facts.elapsed_s
+        if current is not None and not current.over and current.facts.workers:
+            age = current.conductor.now - current.facts.elapsed_s
             if age > ALIVE_S:
                 return _plain(f"the search has not taken a step for {age:.0f} s\n", 503)
         return _plain("ok\n", 200)

@@ -485,7 +485,7 @@ class Looping:
     over = False
 
     def __init__(self, age: float) -> None:
-        self._facts = SimpleNamespace(workers=1, elapsed_s=100.0)
+        self.facts = SimpleNamespace(workers=1, elapsed_s=100.0)
         self.conductor = SimpleNamespace(now=100.0 + age)
 
 
