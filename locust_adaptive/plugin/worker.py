@@ -155,9 +155,11 @@ class Agent:
         """Users may come before the master's first word, as Locust shares them with a worker that joins."""
         from .shape import AdaptiveShape
 
-        if not self._reporter and isinstance(self._environment.shape_class, AdaptiveShape):
+        if isinstance(self._environment.shape_class, AdaptiveShape) and not self._reporter:
             scheduler_of(self._environment).until = -math.inf
             gevent.spawn_later(LEASE_S, self._no_search)
+        else:
+            self._no_search()
 
     def _no_search(self) -> None:
         if not self._reporter:  # the users were started without the shape (--class-picker): as they are

@@ -224,6 +224,16 @@ def test_users_that_come_before_the_master_s_word_send_nothing(worker: Worker, m
 
 
 @of("worker", [Arriving], indirect=True)
+def test_after_a_search_a_plain_run_makes_load(worker: Worker) -> None:
+    """The class picker of the web UI can leave the shape out."""
+    worker.setup("open")
+    worker.agent.end()
+    worker.environment.shape_class = None
+    worker.users(50)
+    wait_until(lambda: worker.backend.received > 5, "a plain run, without the shape")
+
+
+@of("worker", [Arriving], indirect=True)
 def test_a_remote_worker_whose_master_is_gone_leaves(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("locust_adaptive.plugin.worker.ORPHANED_S", 1.0)
     monkeypatch.setattr("locust_adaptive.plugin.exchange.WorkerSide.is_remote", True)
