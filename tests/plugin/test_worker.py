@@ -227,7 +227,9 @@ def test_users_that_come_before_the_master_s_word_send_nothing(worker: Worker, m
 def test_after_a_search_a_plain_run_makes_load(worker: Worker) -> None:
     """The class picker of the web UI can leave the shape out."""
     worker.setup("open")
+    worker.users(1)
     worker.agent.end()
+    worker.runner.stop()
     worker.environment.shape_class = None
     worker.users(50)
     wait_until(lambda: worker.backend.received > 5, "a plain run, without the shape")
