@@ -71,14 +71,15 @@ def ordinary(base: Any) -> Any:
 def test_100_3_100(base: Any, loop: str, tmp_path: Any) -> None:
     plain = ordinary(base)
     user_class = plain if loop == "closed" else type("Opened", (OpenLoop, plain), {})
-    rest = 1.0 if loop == "closed" else 0.1
+    rest = 1.0 if loop == "closed" else 0.01
 
     def asked(number: int) -> None:
-        # At the end users must be silent for the counts to meet; arrivals hardly come any more.
+        # At the end users must be silent for the counts to meet, as what is then open is cut off; arrivals hardly come
+        # any more.
         user_class.quiet = number >= 3 and loop == "closed"
 
     with Target(SERVICE) as target, Rig(tmp_path, target.url, user_class) as rig:
-        rig.start(Script([(100, 1.0), (3, 1.0), (100, 1.0), (rest, 1.0)], asked))
+        rig.start(Script([(100, 1.0), (3, 1.0), (100, 1.0), (rest, 2.0)], asked))
         rig.ends(60)
         server = target.stats()
         locust = {name: entry.num_requests for (name, _), entry in rig.environment.stats.entries.items()}
