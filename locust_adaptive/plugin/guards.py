@@ -138,7 +138,7 @@ class HubLag:
     def _watch(self) -> None:
         while True:
             asked = clock() + self._period
-            gevent.sleep(self._period)
+            gevent.sleep(self._period)  # what is measured
             self._worst = max(self._worst, clock() - asked)
 
 

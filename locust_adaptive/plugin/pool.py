@@ -166,7 +166,7 @@ class Pool:
             vu = VirtualUser(self)
             self._members.start(vu)
             vu.rawlink(self._gone)  # a link, as one that is killed before it ran has no `finally`
-            gevent.sleep(1 / self._limits.growth if self._logs_in else 0)
+            gevent.sleep(1 / self._limits.growth if self._logs_in else 0)  # the pace of logins
         self._builder = None
 
     def build(self, vu: VirtualUser) -> Any:

@@ -275,7 +275,7 @@ class Adaptive:
     def _wait_for_the_stop(self) -> None:
         deadline = clock() + GRACE_S + 60  # as long as Locust may wait for its workers
         while self.stopping and clock() < deadline:
-            gevent.sleep(0.05)
+            gevent.sleep(0.05)  # a stop that is killed tells nobody
         self._stopping.clear()
 
     def _returned(self, workers: Sequence[str]) -> list[str]:

@@ -200,7 +200,7 @@ class Agent:
             meter = self._meter
             # A new probe may end the slice earlier than this expects: look again soon.
             left = math.inf if meter is None else max(meter.next_collect() - now, 0.0) + SHIP_DELAY_S
-            gevent.sleep(min(left, LOOK_S))
+            gevent.sleep(min(left, LOOK_S))  # slices and signs of life go by the clock
             if meter is not None and meter is self._meter and (now := clock()) >= meter.next_collect():
                 self._ship(meter, now)
 

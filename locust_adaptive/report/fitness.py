@@ -16,23 +16,20 @@ _AT_LEAST = {rule.id for rule in RULES if rule.at_least}
 _TOLD = {"V1": "CPU at most", "V2": "send lag p99", "V3": "sent"}
 
 
-class ValidityPart(TypedDict):
+class RulePart(TypedDict):
     id: str
     rule: str
     value: float | None
     bound: float
     unit: str
     effect: str
+
+
+class ValidityPart(RulePart):
     ok: bool | None
 
 
-class BrokenPart(TypedDict):
-    id: str
-    rule: str
-    value: float | None
-    bound: float
-    unit: str
-    effect: str
+class BrokenPart(RulePart):
     advice: str
 
 
@@ -41,21 +38,21 @@ def _checks(trial: Trial, settings: Settings) -> list[Check]:
     return checks(trial.measurement, settings.limit, users, trial.reason)
 
 
+def _part(check: Check) -> RulePart:
+    rule = check.rule
+    return {
+        "id": rule.id,
+        "rule": rule.name,
+        "value": _known(check.value),
+        "bound": check.bound,
+        "unit": rule.unit,
+        "effect": rule.effect,
+    }
+
+
 def broken(trial: Trial, settings: Settings) -> list[BrokenPart]:
     """The rules that a trial breaks, causes first."""
-    return [
-        {
-            "id": c.rule.id,
-            "rule": c.rule.name,
-            "value": _known(c.value),
-            "bound": c.bound,
-            "unit": c.rule.unit,
-            "effect": c.rule.effect,
-            "advice": c.rule.advice,
-        }
-        for c in _checks(trial, settings)
-        if c.ok is False
-    ]
+    return [{**_part(c), "advice": c.rule.advice} for c in _checks(trial, settings) if c.ok is False]
 
 
 def validity(trials: Sequence[Trial], settings: Settings, unfit: bool) -> list[ValidityPart]:
@@ -65,18 +62,7 @@ def validity(trials: Sequence[Trial], settings: Settings, unfit: bool) -> list[V
     found = worst([_checks(t, settings) for t in counting])
     if counting:
         found.append(lightest_errors([] if unfit else [(t.load, t.measurement) for t in counting]))
-    return [
-        {
-            "id": c.rule.id,
-            "rule": c.rule.name,
-            "value": _known(c.value),
-            "bound": c.bound,
-            "unit": c.rule.unit,
-            "effect": c.rule.effect,
-            "ok": c.ok,
-        }
-        for c in found
-    ]
+    return [{**_part(c), "ok": c.ok} for c in found]
 
 
 def _known(value: float | None) -> float | None:

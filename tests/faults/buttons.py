@@ -54,7 +54,7 @@ def silence(target: Target, since: float) -> float:
         now = int(target.stats()["received"])
         if now != received:
             received, last = now, time.monotonic()
-        time.sleep(0.05)
+        time.sleep(0.05)  # silence has no event
     return last - since
 
 

@@ -107,7 +107,7 @@ class Case:
 def hanging(target: Target) -> bool:
     """Are there requests, and no answers for a second?"""
     before = target.stats()
-    time.sleep(1.0)
+    time.sleep(1.0)  # that nothing is answered can only be waited out
     now = target.stats()
     return bool(before["open"] and now["open"] and before["answered"] == now["answered"])
 

@@ -122,8 +122,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Here]]:
 GOOD = {"user_count": "10000", "spawn_rate": "1", "host": "http://model:8000", "run_time": "1200", "slo": "p95<1s"}
 
 REFUSED = {
-    "hidden": ({"html_file": "/tmp/x"}, 400, "'html_file'"),
-    "hidden, ours": ({"adaptive_out": "/tmp/x"}, 400, "'adaptive_out'"),
+    "hidden": ({"html_file": "x.html"}, 400, "'html_file'"),
+    "hidden, ours": ({"adaptive_out": "x"}, 400, "'adaptive_out'"),
     "hosts": ({"adaptive_web_hosts": "evil.example"}, 400, "'adaptive_web_hosts'"),
     "core": ({"stop_timeout": "0"}, 400, "'stop_timeout'"),
     "unknown": ({"<img src=x>": "1"}, 400, "'<img src=x>'"),
