@@ -10,7 +10,7 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import repeat
 
 import numpy as np
@@ -24,7 +24,13 @@ class Server:
     `pauses = (shortest, longest, mean gap)`: nothing is served meanwhile. `beat = (length, period)`: the same, but as
     regular as a clock.
     `tenant = (factor, mean on, mean off)`: a neighbour slows it down now and then.
-    `drift = (amplitude, time constant)`: 1 + amplitude (1 - e^(-t / tau)) slower. `queue`: how many may wait.
+    `drift = (amplitude, time constant)`: 1 + amplitude (1 - e^(-t / tau)) slower. `leak`: slower by this share of
+    itself each hour. `queue`: how many may wait.
+    `bimodal = (share, factor)`: that share of the works is so much longer.
+    `modes = (factor, probability, mean length)`: each stretch of time is slow with that probability.
+    `metastable = (share, factor)`: slower from a queue of that share of its bound on, until it is empty.
+    `scale = (most, busy, period)`: after each period in which its workers were busy for more than that share of the
+    time, one is added, until there are `most`.
     """
 
     workers: int = 1
@@ -39,6 +45,11 @@ class Server:
     beat: tuple[float, float] | None = None
     tenant: tuple[float, float, float] | None = None
     drift: tuple[float, float] | None = None
+    leak: float = 0.0
+    bimodal: tuple[float, float] | None = None
+    modes: tuple[float, float, float] | None = None
+    metastable: tuple[float, float] | None = None
+    scale: tuple[int, float, float] | None = None
 
 
 @dataclass
@@ -48,7 +59,6 @@ class _Switch:
     lengths: Iterator[tuple[float, float]]
     start: float = math.inf
     end: float = -math.inf
-    past: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         gap, length = next(self.lengths)
@@ -72,7 +82,11 @@ class RunningServer:
         self._waiting: deque[tuple[float, int]] = deque()
         self._answers: list[tuple[float, int]] = []
         self._works = self._draw()
+        self._born = 0.0
+        self._is_slow = False
+        self._busy, self._period_end = 0.0, server.scale[2] if server.scale else math.inf
         self._tenant = _Switch(self._lengths(*server.tenant)) if server.tenant else None
+        self._modes = _Switch(self._mode_lengths(*server.modes)) if server.modes else None
         self._pauses: _Switch | None = None
         if server.pauses is not None:
             self._pauses = _Switch(self._pause_lengths(*server.pauses))
@@ -87,6 +101,14 @@ class RunningServer:
         self._waiting.append((t, request))
         return True
 
+    def restart(self, at: float) -> None:
+        """What waits or is being served is lost; from `at` on the server is there again, as at its first second."""
+        self._waiting.clear()
+        self._answers.clear()
+        self._free = [at] * len(self._free)
+        self._born = at
+        self._is_slow = False
+
     def advance(self, until: float) -> list[tuple[float, int]]:
         """`(time, request)` of what has been answered by `until`, in order. Call it before submitting at `until`."""
         server, waiting = self.server, self._waiting
@@ -94,6 +116,11 @@ class RunningServer:
             start = self._next_start()
             if start > until:
                 break
+            if start >= self._period_end:
+                self._end_periods(start)
+                continue
+            if server.metastable is not None and len(waiting) >= server.metastable[0] * server.queue:
+                self._is_slow = True
             size = 0
             while size < server.batch and size < len(waiting) and waiting[size][0] <= start:
                 size += 1
@@ -104,6 +131,8 @@ class RunningServer:
             if self._pauses is not None and start < self._pauses.start < end:
                 end += self._pauses.end - self._pauses.start
             heapq.heapreplace(self._free, end)
+            self._busy += service
+            self._is_slow = self._is_slow and bool(waiting)
             for request in taken:
                 heapq.heappush(self._answers, (end, request))
         out = []
@@ -125,22 +154,40 @@ class RunningServer:
             return self._pauses.end
         return start
 
+    def _end_periods(self, t: float) -> None:
+        """One more worker for each period that has ended by `t` and in which they were too busy."""
+        assert self.server.scale is not None
+        most, busy, period = self.server.scale
+        while t >= self._period_end:
+            if len(self._free) < most and self._busy > busy * period * len(self._free):
+                heapq.heappush(self._free, self._period_end)
+            self._busy = 0.0
+            self._period_end += period
+
     def _slowness(self, t: float) -> float:
-        server, factor = self.server, 1.0
+        server, age = self.server, t - self._born
+        factor = 1 + server.leak * age / 3600
         if server.cold is not None:
             slow, seconds = server.cold
-            factor *= 1 + (slow - 1) * min(max((seconds - t) / (0.4 * seconds), 0.0), 1.0)
+            factor *= 1 + (slow - 1) * min(max((seconds - age) / (0.4 * seconds), 0.0), 1.0)
         if server.drift is not None:
             amplitude, tau = server.drift
-            factor *= 1 + amplitude * (1 - math.exp(-t / tau))
+            factor *= 1 + amplitude * (1 - math.exp(-age / tau))
         if self._tenant is not None and server.tenant is not None and self._tenant.at(t):
             factor *= server.tenant[0]
+        if self._modes is not None and server.modes is not None and self._modes.at(t):
+            factor *= server.modes[0]
+        if self._is_slow and server.metastable is not None:
+            factor *= server.metastable[1]
         return factor
 
     def _draw(self) -> Iterator[float]:
-        sigma = self.server.sigma
+        sigma, bimodal = self.server.sigma, self.server.bimodal
         while True:
-            yield from self._rng.lognormal(-(sigma**2) / 2, sigma, 4096).tolist()
+            works = self._rng.lognormal(-(sigma**2) / 2, sigma, 4096)
+            if bimodal is not None:
+                works[self._rng.random(len(works)) < bimodal[0]] *= bimodal[1]
+            yield from works.tolist()
 
     def _lengths(self, _factor: float, on: float, off: float) -> Iterator[tuple[float, float]]:
         while True:
@@ -149,3 +196,8 @@ class RunningServer:
     def _pause_lengths(self, shortest: float, longest: float, gap: float) -> Iterator[tuple[float, float]]:
         while True:
             yield self._rng.exponential(gap), self._rng.uniform(shortest, longest)
+
+    def _mode_lengths(self, _factor: float, probability: float, mean: float) -> Iterator[tuple[float, float]]:
+        while True:
+            length = self._rng.exponential(mean)
+            yield (0.0, length) if self._rng.random() < probability else (length, 0.0)

@@ -1,0 +1,1 @@
+"""The search suite: searches of servers of known capacity in virtual time, ours beside the tools that ship."""
