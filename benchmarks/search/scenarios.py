@@ -113,4 +113,28 @@ SUITE = (
     ),
 )
 
-HELD_OUT: tuple[Scenario, ...] = ()
+HELD_OUT = (
+    Scenario("H1 bursts", FOUR, "p95<120ms", bursts=Bursts(3.0, 0.5, 2.0)),
+    Scenario(
+        "H2 restart after 150 s",
+        _bounded(Server(2, 0.016, sigma=0.4, cold=(3.0, 30.0))),
+        "p95<100ms",
+        mischief=Mischief("http 429", gone=(150.0, 158.0)),
+    ),
+    Scenario("H3 rate limiter", FOUR, "p95<120ms", mischief=Mischief("http 429", above=120.0)),
+    Scenario("H4 autoscaler", _bounded(Server(2, 0.020, sigma=0.3, scale=(3, 0.8, 60.0))), "p95<120ms"),
+    Scenario("H5 slow leak", replace(ONE, leak=0.3), "p95<100ms", "moment"),
+    Scenario(
+        "H6 two objectives",
+        _bounded(Server(6, 0.030, sigma=0.4, bimodal=(0.03, 6.0))),
+        "p99<350ms & p50<45ms",
+    ),
+    Scenario("H7 errors", Server(8, 0.050, sigma=0.5, queue=12), "errors<0.5%"),
+    Scenario("H8 p99.9", _bounded(Server(4, 0.010, sigma=0.3)), "p99.9<100ms"),
+    # 5 s of what it can serve would be a queue of 3.
+    Scenario("H9 LLM-like, 0.5/s", Server(4, 6.0, sigma=0.6, queue=30), "p95<20s"),
+    Scenario("H10 20 000/s", _bounded(Server(32, 0.030, 0.0006, 32, 0.005, 0.2)), "p95<150ms"),
+    Scenario("H11 users", _bounded(Server(8, 0.040, 0.004, 8, 0.005, 0.3)), "p95<250ms", loop="closed"),
+)
+"""Defined before any tuning on the suite, and run once, at the end: what a search does on servers it was not made
+for."""
