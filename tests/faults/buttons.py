@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from locust_adaptive.report.journal import read
-from locust_adaptive.report.result import from_json
-from tests.support.searches import Ended, Search
-from tests.support.target import Target
+from tests.support.searches import Ended, Search, read_results
 from tests.support.wait import wait_until
+
+
+def web(port: int) -> list[str]:
+    return ["--web-host", "127.0.0.1", "--web-port", str(port)]
 
 
 def press(port: int, button: str, **fields: Any) -> dict[str, Any]:
@@ -42,27 +42,16 @@ def seen(port: int) -> dict[str, Any]:
     return shown
 
 
+def stopped(port: int, timeout: float = 10.0) -> None:
+    """Wait until the web UI shows that nothing runs."""
+    wait_until(lambda: seen(port)["state"] == "stopped", "the state stopped", timeout)
+
+
 def requests_seen(port: int) -> int:
     """Requests in Locust's statistics, as the web UI shows them."""
     return sum(int(entry["num_requests"]) for entry in seen(port)["stats"] if entry["name"] == "Aggregated")
 
 
-def silence(target: Target, since: float) -> float:
-    """Wait until no request has come for 1.5 s; how long after `since` the last one came."""
-    received, last = -1, since
-    while time.monotonic() < last + 1.5:
-        now = int(target.stats()["received"])
-        if now != received:
-            received, last = now, time.monotonic()
-        time.sleep(0.05)  # silence has no event
-    return last - since
-
-
 def searches(folder: Path, ended: Ended) -> list[Search]:
     """The searches of a process whose results have folders named by the time, the first first."""
-    found = []
-    for each in sorted((folder / "adaptive-results").iterdir()):
-        text = (each / "capacity.json").read_text()
-        journal = read((each / "journal.jsonl").read_text().splitlines(keepends=True))
-        found.append(Search(ended, from_json(text), text, journal, 0))
-    return found
+    return [read_results(each, ended) for each in sorted((folder / "adaptive-results").iterdir())]

@@ -2,39 +2,42 @@
 
 A scenario is a function of a new folder; it starts servers and searches, ends them, and returns what there is to judge.
 Those that collected tests ask for begin when the first result is wanted, the longest first (`seconds=`, a guess). Tests
-that name the same function judge the same run.
+that name the same function judge the same run. Load goes to a `Loaded` target, which judges it; a scenario without one
+says why (`no_target=`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.faults.loaded import Scenario, judged
+
 AT_ONCE = 6
 """On two cores; one search with its server takes a sixth of a core."""
 
-Scenario = Callable[[Path], Any]
-
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "scenario(function, seconds=60): the run in real time that this test judges")
+    config.addinivalue_line(
+        "markers", "scenario(function, seconds=60, no_target=''): the run in real time that this test judges"
+    )
 
 
 @pytest.fixture(scope="session")
 def _running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Scenario, Any]]:
-    wanted: dict[Scenario, float] = {}
+    wanted: dict[Scenario, dict[str, Any]] = {}
     for item in request.session.items:
         for mark in item.iter_markers("scenario"):
-            wanted.setdefault(mark.args[0], mark.kwargs.get("seconds", 60))
+            wanted.setdefault(mark.args[0], {"seconds": 60, "no_target": "", **mark.kwargs})
     with ThreadPoolExecutor(AT_ONCE) as pool:
         running: dict[Scenario, Future[Any]] = {}
-        for scenario in sorted(wanted, key=lambda s: -wanted[s]):
+        for scenario in sorted(wanted, key=lambda s: -wanted[s]["seconds"]):
             name = getattr(scenario, "__name__", "scenario").strip("_<>")
-            running[scenario] = pool.submit(scenario, tmp_path_factory.mktemp(name))
+            folder = tmp_path_factory.mktemp(name)
+            running[scenario] = pool.submit(judged, scenario, folder, wanted[scenario]["no_target"])
         yield running
         for future in running.values():
             future.cancel()

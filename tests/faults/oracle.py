@@ -1,10 +1,14 @@
-"""What must hold of every run, whatever died, hung, lied or was stopped in it."""
+"""What must hold of every run, whatever died, hung, lied or was stopped in it: its answer, and the load it made.
+
+The load is counted at the target. `Loaded` asks for it, so that no scenario can forget to.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from locust_adaptive.report.again import decide_again
 from locust_adaptive.report.fold import fold
@@ -13,6 +17,12 @@ from tests.support.searches import Search
 
 TOLERANCE = 1.08
 """A load this far above the truth is surely a bad one."""
+ENDS_WITHIN_S = 10.0
+"""From the end of a search, a signal, Stop, to the end of the load. Kubernetes allows 30 s for all of it."""
+WINDOWS_S = (1.0, 4.0, 16.0)
+"""A burst shows in the shortest, a load that is held a little too high in the longest."""
+CHANCE = 1e-6
+"""That Poisson arrivals of the rate of the cap itself, all the time, are taken for more."""
 
 
 def honest(found: Search, *, capacity: float = math.inf) -> None:
@@ -25,9 +35,54 @@ def honest(found: Search, *, capacity: float = math.inf) -> None:
     assert not wrong, f"passed above {capacity:g}: {wrong}"
     believed = found.outcome["capacity"]
     for name in ("value", "low", "verified"):
-        assert (believed[name] or 0.0) <= bad, (name, believed)  # type: ignore[literal-required]
+        assert (believed[name] or 0.0) <= bad, (name, believed)
 
 
-def within_cap(stats: Mapping[str, Any], cap: float) -> None:
-    """Poisson arrivals of rate `cap` at the target: no second holds more than chance allows (one in a million)."""
-    assert max(stats["per_second"], default=0) <= cap + 5 * math.sqrt(cap) + 2, stats["per_second"]
+@dataclass(frozen=True)
+class Report:
+    """When a search started (by its own word, in whole seconds, and up to one later) and when its report was written,
+    in Unix time; its verdict."""
+
+    started: float
+    written: float
+    verdict: str
+
+
+def within_cap(arrivals: Sequence[float], cap: float) -> None:
+    """Arrivals, in seconds and ascending, are no more than Poisson arrivals of rate `cap` may be, in any window.
+
+    Windows of each length lie end to end from the first arrival. That n or more come where m are expected has at most
+    the chance exp(-(n ln(n/m) - n + m)) (Chernoff); over all windows the chances add up to CHANCE at most.
+    """
+    assert cap or not arrivals, f"{len(arrivals)} requests where no load was to be"
+    if not arrivals:
+        return
+    first = arrivals[0]
+    windows = sum((arrivals[-1] - first) // seconds + 1 for seconds in WINDOWS_S)
+    for seconds in WINDOWS_S:
+        mean = cap * seconds
+        for number, n in Counter(int((t - first) // seconds) for t in arrivals).items():
+            surprise = n * math.log(n / mean) - n + mean if n > mean else 0.0
+            assert surprise <= math.log(windows / CHANCE), (
+                f"{n} requests within {seconds:g} s, from second {number * seconds:g} on: the cap is {cap:g}/s"
+            )
+
+
+def ended(arrivals: Collection[float], asked: Collection[float], reports: Collection[Report]) -> None:
+    """From ENDS_WITHIN_S after each end of a search on nothing came, until the next one started; all in Unix time.
+
+    A search ends at the latest with its report. One that was ended from outside was `asked` to at a moment that the
+    scenario has to name.
+    """
+    for report in reports:
+        offered = any(report.started <= t <= report.written for t in arrivals)
+        named = any(report.started <= t <= report.written for t in asked)
+        assert report.verdict != "aborted" or named or not offered, "aborted: call must_end() at the signal or Stop"
+    ends = [*asked, *(report.written for report in reports)]
+    assert ends or not arrivals, "there is no report: call must_end() when the load has to end"
+    for end in ends:
+        # The first report from then on is that of the search that ended, the second that of the next.
+        later = sorted((report.written, report.started) for report in reports if report.written >= end)
+        again = later[1][1] if len(later) > 1 else math.inf
+        late = [t - end for t in arrivals if end + ENDS_WITHIN_S < t < again]
+        assert not late, f"{len(late)} requests from {min(late):.1f} s to {max(late):.1f} s after the end"

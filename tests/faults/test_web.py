@@ -1,137 +1,27 @@
-"""The web UI of real processes: what it refuses, what it serves, and searches started, watched and stopped in it.
+"""The web UI of a real process: what it refuses, and what it serves.
 
 Facts of Locust that are answered here: any origin and any host name may start a test, with any option; half of a bad
-form is applied; a start without workers succeeds and never starts.
+form is applied.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
-import time
+import signal
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from locust_adaptive.report.journal import read
-from locust_adaptive.report.result import from_json
+from tests.faults.buttons import searches, web
+from tests.faults.loaded import Loaded
 from tests.faults.oracle import honest
-from tests.support.searches import HEADER, OPEN, Cluster, Ended, LocustRun, Search, free_port
-from tests.support.target import Target
+from tests.faults.page import FORM, QUICK, SHAPE, Answer, Page
+from tests.support.searches import HEADER, OPEN, LocustRun, Search, free_port, locustfile
 from tests.support.truth import SMALL
 from tests.support.wait import wait_until
-
-SHAPE = "class Capacity(AdaptiveShape):\n    pass\n"
-LOGIN = """
-from flask import Blueprint, request
-from flask_login import UserMixin, login_user
-from locust import events
-
-class Person(UserMixin):
-    id = "me"
-
-@events.init.add_listener
-def _(environment, **_):
-    ui = environment.web_ui
-    ui.app.secret_key = "for this test"
-    ui.login_manager.user_loader(lambda name: Person())
-    @ui.app.route("/enter", methods=["POST"])
-    def enter():
-        login_user(Person())
-        return "in"
-"""
-QUICK = {"adaptive_precision": "12%", "adaptive_soak": "5s", "adaptive_start": "16", "slo": "p99<250ms & errors<1%"}
-FORM = "application/x-www-form-urlencoded"
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    text: str
-
-    @property
-    def plain(self) -> Any:
-        return json.loads(self.text)
-
-
-class Page:
-    """A client of the web UI on 127.0.0.1, with every header in its hand."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.own = f"http://127.0.0.1:{port}"
-        self.cookie: str | None = None
-
-    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        if self.cookie:
-            sent["Cookie"] = self.cookie
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=90)
-        try:
-            connection.request(method, path, body or None, sent)
-            answer = connection.getresponse()
-            got = {name.lower(): value for name, value in answer.getheaders()}
-            return Answer(answer.status, got, answer.read().decode())
-        finally:
-            connection.close()
-
-    def start(self, form: dict[str, str], **headers: str) -> Answer:
-        return self.ask("POST", "/swarm", urlencode(form).encode(), Content_Type=FORM, **headers)
-
-    def state(self) -> dict[str, Any]:
-        return dict(self.ask("GET", "/adaptive/state").plain)
-
-    def comes_up(self) -> None:
-        def there() -> bool:
-            try:
-                return self.ask("GET", "/adaptive/healthz").status == 200
-            except OSError:
-                return False
-
-        wait_until(there, "the web UI", 30)
-
-
-def locustfile(folder: Path, text: str) -> Path:
-    file = folder / "locustfile.py"
-    file.write_text(HEADER + text)
-    return file
-
-
-def web(port: int, *more: str) -> list[str]:
-    return ["--web-host", "127.0.0.1", "--web-port", str(port), *more]
-
-
-def quiet(target: Target) -> bool:
-    """Does no request reach the target for a second?"""
-    before = target.stats()
-    time.sleep(1.0)  # that nothing happens can only be waited out
-    after = target.stats()
-    return bool(before["received"] == after["received"] and after["open"] == 0)
-
-
-def seconds_to_silence(target: Target) -> float:
-    began = time.monotonic()
-    wait_until(lambda: quiet(target), "silence at the target", 20)
-    return time.monotonic() - began - 1.0
-
-
-def found_in(folder: Path) -> Search:
-    """A search by its folder."""
-    text = (folder / "capacity.json").read_text()
-    journal = read((folder / "journal.jsonl").read_text().splitlines(keepends=True))
-    return Search(Ended(0, "", "", 0.0), from_json(text), text, journal, 0)
-
-
-def ends(run: LocustRun) -> None:
-    run.interrupt(15)
-    run.wait(30)
-    wait_until(lambda: not run.left_behind, "the end of every process", 10)
-
 
 # -- the matrix ------------------------------------------------------------------------------------------------------
 
@@ -200,23 +90,22 @@ class Tried:
     page: Answer | None = None
     running: Answer | None = None
     held: list[Any] = field(default_factory=list)
-    silence_s: float = 99.0
     search: Search | None = None
 
 
 def matrix(folder: Path) -> Tried:
-    tried, port = Tried(), free_port()
+    tried, page = Tried(), Page(free_port())
     caps = ["--adaptive-max", "40", "-u", "30", "-t", "120", "--adaptive-web-hosts", "known.example"]
-    with Target(SMALL.service) as target:
-        arguments = ["-H", target.url, *web(port, *caps)]
-        with LocustRun(folder, locustfile(folder, SHAPE + OPEN), *arguments) as run:
-            page = Page(port)
+    # Of the load it is the form's cap that counts.
+    with Loaded(folder, SMALL.service, 25) as target:
+        arguments = ["-H", target.url, *web(page.port), *caps]
+        with LocustRun(folder, locustfile(folder, HEADER + SHAPE + OPEN), *arguments) as run:
             page.comes_up()
             tried.options.append(page.state()["options"])
             tried.page = page.ask("GET", "/")
             for request, origin, host in MATRIX:
                 method, path = request.split()
-                sent = headers(origin, host, port) | ({"Content_Type": FORM} if path == "/swarm" else {})
+                sent = headers(origin, host, page.port) | ({"Content_Type": FORM} if path == "/swarm" else {})
                 tried.answers[request, origin, host] = page.ask(method, path, REQUESTS[request][0], **sent)
             for name, (form, _, _) in FORMS.items():
                 tried.answers[name] = page.start({k: v.format(folder=folder) for k, v in form.items()})
@@ -233,11 +122,11 @@ def matrix(folder: Path) -> Tried:
             tried.running = page.start({**QUICK, "adaptive_max": "40", "slo": "p50<1s"}, Origin=page.own)
             wait_until(lambda: page.state()["trials"], "the first trial", 60)
             tried.held.append(page.state()["options"])
+            target.must_end()
             tried.answers["stop"] = page.ask("POST", "/stop", Origin=page.own)
-            tried.silence_s = seconds_to_silence(target)
-            (made,) = (folder / "adaptive-results").iterdir()
-            tried.search = found_in(made)
-            ends(run)
+            target.silence()
+            run.interrupt(signal.SIGTERM)
+            (tried.search,) = searches(folder, run.over(30))
     return tried
 
 
@@ -304,7 +193,6 @@ def test_a_good_form_starts_and_is_not_changed_on_the_way(found: Tried) -> None:
 @in_matrix
 def test_stop_ends_it_with_its_report(found: Tried) -> None:
     assert found.answers["stop"].plain["success"]
-    assert found.silence_s < 10
     assert found.search is not None
     assert (found.search.outcome["verdict"], found.search.outcome["reason"]) == ("aborted", "stopped")
     assert max(trial["load"] for trial in found.search.outcome["trials"]) <= 25
@@ -313,15 +201,34 @@ def test_stop_ends_it_with_its_report(found: Tried) -> None:
 
 # -- the login -------------------------------------------------------------------------------------------------------
 
+LOGIN = """
+from flask import Blueprint, request
+from flask_login import UserMixin, login_user
+from locust import events
+
+class Person(UserMixin):
+    id = "me"
+
+@events.init.add_listener
+def _(environment, **_):
+    ui = environment.web_ui
+    ui.app.secret_key = "for this test"
+    ui.login_manager.user_loader(lambda name: Person())
+    @ui.app.route("/enter", methods=["POST"])
+    def enter():
+        login_user(Person())
+        return "in"
+"""
+
 
 def login(folder: Path) -> Tried:
-    tried, port = Tried(), free_port()
+    """No load comes of it: its one good form is sent without having entered."""
+    tried, page = Tried(), Page(free_port())
     base = "/bench"
-    with Target(SMALL.service) as target:
-        arguments = ["-H", target.url, *web(port, "--web-login", "--web-base-path", base)]
-        with LocustRun(folder, locustfile(folder, SHAPE + OPEN + LOGIN), *arguments) as run:
-            page = Page(port)
-            wait_until(lambda: "Starting web interface" in run.said, "the start", 30)
+    with Loaded(folder, SMALL.service, cap=0) as target:
+        arguments = [*target.aim, *web(page.port), "--web-login", "--web-base-path", base]
+        with LocustRun(folder, locustfile(folder, HEADER + SHAPE + OPEN + LOGIN), *arguments) as run:
+            run.says("Starting web interface", timeout=30)
             requests = {
                 "state": ("GET", "/adaptive/state", b""),
                 "start": ("POST", "/swarm", urlencode(QUICK).encode()),
@@ -330,16 +237,9 @@ def login(folder: Path) -> Tried:
                 "health": ("GET", "/adaptive/healthz", b""),
             }
 
-            def there() -> bool:
-                try:
-                    return page.ask("GET", f"{base}/adaptive/healthz").status == 200
-                except OSError:
-                    return False
-
-            wait_until(there, "the web UI", 30)
+            page.comes_up(base)
             for name, (method, path, body) in requests.items():
                 tried.answers[name] = page.ask(method, base + path, body, **({"Content_Type": FORM} if body else {}))
-            tried.received = target.stats()["received"]
             entered = page.ask("POST", "/enter")
             page.cookie = entered.headers["set-cookie"].partition(";")[0]
             for name in ("state", "mistake", "health"):
@@ -348,7 +248,8 @@ def login(folder: Path) -> Tried:
                     method, base + path, body, **({"Content_Type": FORM} if body else {})
                 )
             tried.answers["stranger"] = page.ask("GET", f"{base}/adaptive/state", Origin="http://evil.example")
-            ends(run)
+            run.interrupt(signal.SIGTERM)
+            run.over(30)
     return tried
 
 
@@ -357,127 +258,7 @@ def test_behind_the_login(found: Tried) -> None:
     for name in ("state", "start", "mistake", "stop"):
         assert found.answers[name].status == 302, (name, found.answers[name])
         assert found.answers[name].headers["location"].startswith("/bench/login")
-    assert found.received == 0
     assert found.answers["health"].status == found.answers["in", "health"].status == 200
     assert found.answers["in", "state"].plain["phase"] == "idle"
     assert "did you mean p99<250ms?" in found.answers["in", "mistake"].plain["message"]
     assert found.answers["stranger"].status == 403
-
-
-# -- master and workers ----------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Watched:
-    """Two searches of one master, by what their states said and what they left."""
-
-    alone: Answer
-    received_alone: int
-    first: Search
-    states: list[dict[str, Any]]
-    received_between: tuple[int, int]
-    second: Search
-    last: dict[str, Any]
-    silence_s: list[float]
-    health: set[int]
-
-
-def resolved(page: Page, folder: Path, health: set[int]) -> tuple[Search, list[dict[str, Any]]]:
-    """Start a search and watch it to its end; `health` gets what the health check answered."""
-    answer = page.start(QUICK, Origin=page.own)
-    assert answer.plain["success"], answer
-    states: list[dict[str, Any]] = []
-
-    def done() -> bool:
-        states.append(page.state())
-        health.add(page.ask("GET", "/adaptive/healthz").status)
-        time.sleep(0.4)  # as a page polls
-        return bool(states[-1]["phase"] == "done")
-
-    wait_until(lambda: page.state()["phase"] not in ("idle", "done"), "the search", 30)
-    wait_until(done, "the end of the search", 240)
-    return found_in(folder / "adaptive-results" / states[-1]["folder"]), states
-
-
-def distributed(folder: Path) -> Watched:
-    port = free_port()
-    with Target(SMALL.service) as target:
-        arguments = ["-H", target.url, *web(port)]
-        with Cluster(folder, locustfile(folder, SHAPE + OPEN), *arguments, workers=0, expect=2) as cluster:
-            page, silence, health = Page(port), [], set()
-            page.comes_up()
-            alone = page.start(QUICK, Origin=page.own)
-            cluster.join()
-            cluster.join()
-            wait_until(lambda: page.ask("GET", "/worker-count").plain["worker_count"] == 2, "two workers", 30)
-            received_alone = target.stats()["received"]
-            first, states = resolved(page, folder, health)
-            silence.append(seconds_to_silence(target))
-            # A machine busy with other things voids measurements: that is no wrong answer, but none. Once more.
-            if first.outcome["verdict"] != "resolved" and first.outcome["generator"]["invalid_probes"]:
-                first, states = resolved(page, folder, health)
-                silence.append(seconds_to_silence(target))
-            before = target.stats()["received"]
-            assert page.start(QUICK, Origin=page.own).plain["success"]
-            wait_until(lambda: page.state()["started"] != states[-1]["started"], "the second search", 30)
-            wait_until(lambda: page.state()["trials"], "its first trial", 60)
-            page.ask("POST", "/stop", Origin=page.own)
-            silence.append(seconds_to_silence(target))
-            last = page.state()
-            second = found_in(folder / "adaptive-results" / last["folder"])
-            received = target.stats()["received"]
-            # Locust forgets a worker while it stops; one that it has forgotten is not told to quit.
-            wait_until(lambda: page.ask("GET", "/worker-count").plain["worker_count"] == 2, "the workers again", 30)
-            ends(cluster.master)
-            for worker in cluster.workers:
-                worker.wait(20)
-                wait_until(lambda run=worker: not run.left_behind, "the end of the worker", 10)
-    return Watched(alone, received_alone, first, states, (before, received), second, last, silence, health)
-
-
-by_workers = pytest.mark.scenario(distributed, seconds=170)
-
-
-@by_workers
-def test_a_start_without_workers_is_refused_and_one_with_them_resolves(found: Watched) -> None:
-    assert found.alone.plain["success"] is False
-    assert "no worker has connected to this master" in found.alone.plain["message"]
-    assert found.received_alone == 0
-    outcome = found.first.outcome
-    assert (outcome["verdict"], outcome["reason"]) == ("resolved", "converged"), outcome
-    assert outcome["capacity"]["value"] == pytest.approx(SMALL.capacity, rel=0.08)
-    assert outcome["generator"]["workers"] == 2
-    honest(found.first, capacity=SMALL.capacity)
-
-
-@by_workers
-def test_the_state_follows_the_search(found: Watched) -> None:
-    numbers = [len(state["trials"]) for state in found.states]
-    assert numbers == sorted(numbers)
-    assert {"ramp", "refine", "done"} <= {state["phase"] for state in found.states}
-    last, outcome = found.states[-1], found.first.outcome
-    for name in ("verdict", "reason", "capacity", "trials", "slo", "requests"):
-        assert last[name] == json.loads(found.first.text)[name], name
-    assert last["options"]["adaptive_precision"] == "12%"
-    assert all("/" not in state["folder"] for state in found.states)
-    assert found.health == {200}
-    assert outcome["elapsed_s"] == last["elapsed_s"]
-
-
-@by_workers
-def test_new_is_another_search_and_stop_leaves_its_report(found: Watched) -> None:
-    outcome = found.second.outcome
-    assert (outcome["verdict"], outcome["reason"]) == ("aborted", "stopped")
-    assert outcome["trials"][0]["number"] == 1
-    assert outcome["started"] > found.first.outcome["started"]
-    assert found.last["folder"] != found.states[-1]["folder"]
-    assert found.last["phase"] == "done"
-    assert [trial["number"] for trial in found.last["trials"]] == [trial["number"] for trial in outcome["trials"]]
-    before, after = found.received_between
-    assert outcome["requests"] <= after - before, "requests of the first search are not counted again"
-    honest(found.second, capacity=SMALL.capacity)
-
-
-@by_workers
-def test_each_end_is_the_end_of_the_load(found: Watched) -> None:
-    assert max(found.silence_s) < 10

@@ -17,6 +17,7 @@ from typing import Self
 
 from locust_adaptive.report.journal import Journal, read
 from locust_adaptive.report.result import Result, from_json
+from tests.support.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCUSTFILES = ROOT / "locustfiles"
@@ -27,6 +28,8 @@ HEADER = (
 CAPACITY = 'class Capacity(AdaptiveShape):\n    slo = "p99<250ms & errors<1%"\n'
 OPEN = 'class Ranker(OpenLoop, FastHttpUser):\n    @task\n    def rank(self):\n        self.client.get("/rank")\n'
 CLOSED = OPEN.replace("Ranker(OpenLoop, FastHttpUser)", "Visitor(HttpUser)")
+QUICK = ("--adaptive-precision", "12%", "--adaptive-soak", "5s")
+"""A search of a minute or two."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,18 @@ class LocustRun:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"not over after {timeout:g} s:\n{self._err.read_text()[-3000:]}") from None
         return Ended(code, self._out.read_text(), self._err.read_text(), time.monotonic() - self._began)
+
+    def over(self, timeout: float) -> Ended:
+        """Wait for its end, and then for the end of every process that it made."""
+        ended = self.wait(timeout)
+        wait_until(lambda: not self.left_behind, "the end of every process", 10)
+        return ended
+
+    def says(self, words: str, times: int = 1, timeout: float = 60.0) -> float:
+        """Wait until standard error has the words so often; how many seconds that took."""
+        began = time.monotonic()
+        wait_until(lambda: self.said.count(words) >= times, f"{words!r}, {times} times", timeout)
+        return time.monotonic() - began
 
     def interrupt(self, number: int, *, group: bool = False) -> None:
         """Send a signal to its first process; `group`: to all of them, as a terminal does."""
@@ -125,15 +140,34 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def forks_ports() -> list[str]:
+    """Arguments for `--processes`: a port of its own, so that runs can be beside each other."""
+    port = str(free_port())
+    return ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
+
+
+def locustfile(folder: Path, text: str) -> Path:
+    """The text as a locustfile in a folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "locustfile.py"
+    file.write_text(text)
+    return file
+
+
 def read_search(folder: Path, ended: Ended) -> Search:
-    """What a search left in its folder."""
-    capacity = folder / "results" / "capacity.json"
-    assert capacity.exists(), f"exit code {ended.code}, no capacity.json:\n{ended.stderr[-3000:]}"
-    text = capacity.read_text()
-    journal = read((folder / "results" / "journal.jsonl").read_text().splitlines(keepends=True))
+    """What a search with the arguments of `to_results` left in its folder."""
     statistics = folder / "stats.json"
     entries = json.loads(statistics.read_text()) if statistics.exists() else []
-    return Search(ended, from_json(text), text, journal, sum(entry["num_requests"] for entry in entries))
+    return read_results(folder / "results", ended, sum(entry["num_requests"] for entry in entries))
+
+
+def read_results(results: Path, ended: Ended, counted: int = 0) -> Search:
+    """A search by the folder of its results."""
+    capacity = results / "capacity.json"
+    assert capacity.exists(), f"exit code {ended.code}, no capacity.json:\n{ended.stderr[-3000:]}"
+    text = capacity.read_text()
+    journal = read((results / "journal.jsonl").read_text().splitlines(keepends=True))
+    return Search(ended, from_json(text), text, journal, counted)
 
 
 def to_results(folder: Path) -> list[str]:
@@ -187,8 +221,7 @@ def search(
                 assert hand.wait(20).code == 0, hand.said
     else:
         if "--processes" in arguments:
-            port = str(free_port())
-            arguments += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
+            arguments += forks_ports()
         with LocustRun(folder, locustfile, *arguments) as run:
             ended = run.wait(timeout)
     return read_search(folder, ended)

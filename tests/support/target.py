@@ -5,7 +5,8 @@ only delay answers; it never makes the server slower. `truth.py` computes the ca
 
 A `Mischief` makes it misbehave; its `gone` counts from the first request.
 
-GET /stats answers at once with counts, so that a test can hold the server's requests against its own.
+GET /stats answers at once with counts, so that a test can hold the server's requests against its own. A record of every
+arrival, written when the server ends, is there even if it went away.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import math
 import random
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from heapq import heapify, heapreplace
@@ -124,6 +126,9 @@ class TargetServer:
         self._received = self._answered = self._rejected = self._open = self._max_open = 0
         self._per_second: list[int] = []
         self._ids: set[bytes] = set()
+        self._arrivals: list[float] = []
+        self._held: list[Exchange] = []
+        self._at_once = 0
 
     def handle(self, exchange: Exchange) -> None:
         """Queue the request, refuse it with 503 when the queue is full, or answer with the counts."""
@@ -177,6 +182,9 @@ class TargetServer:
             self._began.set()
         self._last = now
         self._received += 1
+        self._arrivals.append(now)
+        self._held = [*(held for held in self._held if not _over(held)), exchange]
+        self._at_once = max(self._at_once, len(self._held))
         second = int(now - self._first)
         self._per_second.extend([0] * (second + 1 - len(self._per_second)))
         self._per_second[second] += 1
@@ -196,6 +204,16 @@ class TargetServer:
             "silent_s": self._loop.time() - self._last if self._received else None,
         }
 
+    def record(self) -> dict[str, Any]:
+        """When each request came, in seconds of the Unix time, and how many were at most here at once."""
+        since = time.time() - self._loop.time()
+        return {"arrivals": [round(since + t, 3) for t in self._arrivals], "at_once": self._at_once}
+
+
+def _over(exchange: Exchange) -> bool:
+    """Is it answered, or its client gone?"""
+    return exchange._reply is not None or exchange._connection._transport is None
+
 
 class Target(ServerProcess):
     """The server as a process: `with Target(service) as target: ... target.url ... target.stats()`."""
@@ -208,8 +226,10 @@ class Target(ServerProcess):
         trouble: Trouble | None = None,
         max_open: int | None = None,
         mischief: Mischief | None = None,
+        record: Path | None = None,
     ) -> None:
-        """`max_open`: requests that may wait or be served at once; one more gets 503. None is no bound."""
+        """`max_open`: requests that may wait or be served at once; one more gets 503. None is no bound. `record`: the
+        file that gets `TargetServer.record` as JSON when the server ends."""
         # -P: the files beside this one must not shadow modules.
         command = [sys.executable, "-P", str(Path(__file__).resolve()), "--port", "0", "--until-stdin-eof"]
         command += ["--workers", str(service.workers), "--mean", str(service.mean_s), "--sigma", str(service.sigma)]
@@ -224,6 +244,8 @@ class Target(ServerProcess):
             command += ["--mischief", f"{mischief.mode},{mischief.above},{mischief.delay},{mischief.share}"]
             if mischief.gone is not None:
                 command += ["--gone", f"{mischief.gone[0]},{mischief.gone[1]}"]
+        if record is not None:
+            command += ["--record", str(record)]
         super().__init__(command)
 
     def stats(self) -> dict[str, Any]:
@@ -247,6 +269,8 @@ async def _main(arguments: argparse.Namespace) -> None:
     mischief = Mischief(mode, float(above), float(delay), float(share), arguments.gone)
     server = TargetServer(asyncio.get_running_loop(), service, arguments.seed, trouble, arguments.queue, mischief)
     await serve(server.handle, server.statuses, arguments.port, arguments.until_stdin_eof, server.attend)
+    if arguments.record is not None:
+        arguments.record.write_text(json.dumps(server.record()))
 
 
 def main() -> None:
@@ -264,6 +288,7 @@ def main() -> None:
         "--mischief", default="hang,inf,0,0", metavar="MODE,ABOVE,DELAY,SHARE", help="what it does wrong above a rate"
     )
     parser.add_argument("--gone", type=_pair, metavar="FROM,TO", help="nobody listens in that time")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="gets the time of every arrival, at the end")
     parser.add_argument("--until-stdin-eof", action="store_true", help="exit when standard input ends")
     try:
         asyncio.run(_main(parser.parse_args()))
