@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from locust_adaptive.simulation.arrivals import Arrivals as Traffic
 from locust_adaptive.simulation.arrivals import Bursts
 from locust_adaptive.simulation.mischief import Mischief
 from locust_adaptive.simulation.server import Server
@@ -78,8 +79,7 @@ class Bench:
         arrivals, service = np.random.SeedSequence(seed).spawn(2)
         self.limit_s, self.quantile, self.low, self.high = limit_s, quantile, low, high
         self.now, self.budget_s = 0.0, budget_s
-        self._rng = np.random.default_rng(arrivals)
-        self._bursts = bursts
+        self._traffic = Traffic(np.random.default_rng(arrivals), bursts)
         self._machine = Machine.of(server, mischief)
         self._state = State.new(self._machine, np.random.default_rng(service))
         self._serving: Floats = np.empty(0)
@@ -137,9 +137,7 @@ class Bench:
     def _times(self, rate: float, start: float, end: float, arrivals: Arrivals) -> Floats:
         if arrivals == "constant":
             return start + np.arange(math.ceil((end - start) * rate)) / rate
-        if self._bursts is None:
-            return np.sort(self._rng.uniform(start, end, self._rng.poisson(rate * (end - start))))
-        return self._bursts.times(rate, start, end, self._rng)
+        return self._traffic.times(start, end, rate)
 
     def _offer(self, rate: float, sent: Floats, begin: float, end: float, drain: bool) -> Window:
         def offer(start: float, stop: float) -> tuple[Floats, Floats, Floats]:

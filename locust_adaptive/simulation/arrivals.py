@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,17 +21,46 @@ class Bursts:
     length: float
     gap: float
 
-    def quiet(self, load: float) -> float:
-        """The rate between the bursts at a mean of `load`."""
-        return load * (self.length + self.gap) / (self.factor * self.length + self.gap)
+    def rate(self, load: float, burst: bool) -> float:
+        """The rate in or between bursts at a mean of `load`."""
+        quiet = load * (self.length + self.gap) / (self.factor * self.length + self.gap)
+        return quiet * self.factor if burst else quiet
 
-    def times(self, load: float, start: float, end: float, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Arrivals from second `start` to `end`, in order, in a process that is stationary at `start`."""
-        rate, out, t = self.quiet(load), [], start
-        burst = rng.random() < self.length / (self.length + self.gap)
+
+class Arrivals:
+    """Arrivals at work: ask for them in the order of time."""
+
+    def __init__(self, rng: np.random.Generator, bursts: Bursts | None = None) -> None:
+        self._rng = rng
+        self._bursts = bursts
+        self._burst = False
+        self._until = math.inf if bursts is None else 0.0
+        """When the present stretch ends."""
+
+    def after(self, t: float, load: float) -> float:
+        """The first arrival after second `t` at `load` arrivals/s."""
+        while True:
+            self._go_to(t)
+            arrival = t + float(self._rng.exponential(1 / self._rate(load)))
+            if arrival < self._until:
+                return arrival
+            t = self._until
+
+    def times(self, start: float, end: float, load: float) -> NDArray[np.float64]:
+        """All arrivals from second `start` to `end`, in order."""
+        out, t = [np.empty(0)], start
         while t < end:
-            until = min(t + rng.exponential(self.length if burst else self.gap), end)
-            n = rng.poisson((until - t) * rate * (self.factor if burst else 1))
-            out.append(np.sort(rng.uniform(t, until, n)))
-            t, burst = until, not burst
-        return np.concatenate(out) if out else np.empty(0)
+            self._go_to(t)
+            until = min(self._until, end)
+            n = self._rng.poisson((until - t) * self._rate(load))
+            out.append(np.sort(self._rng.uniform(t, until, n)))
+            t = until
+        return np.concatenate(out)
+
+    def _rate(self, load: float) -> float:
+        return load if self._bursts is None else self._bursts.rate(load, self._burst)
+
+    def _go_to(self, t: float) -> None:
+        while self._bursts is not None and t >= self._until:
+            self._burst = not self._burst
+            self._until += self._rng.exponential(self._bursts.length if self._burst else self._bursts.gap)

@@ -30,6 +30,7 @@ from ..search.policy import AdaptivePolicy
 from ..search.settings import Settings
 from ..search.slices import SLICE_S, Flow, Merger
 from ..search.trial import Purpose
+from .arrivals import Arrivals, Bursts
 from .mischief import Misbehaviour, Mischief
 from .server import RunningServer, Server
 
@@ -52,13 +53,15 @@ def simulate(
     policy: SearchPolicy | None = None,
     disturb: Callable[[float, Meter], None] | None = None,
     mischief: Mischief | None = None,
+    bursts: Bursts | None = None,
 ) -> Run:
     """Search the capacity of `server`. The arrivals depend on `seed` alone, not on how many `workers` share them.
 
-    `disturb(t, meter)` may report a generator's health before each slice is shipped. `mischief`: open loop only.
+    `disturb(t, meter)` may report a generator's health before each slice is shipped. `mischief` and `bursts`: open
+    loop only. A server that was gone is back as at its first second.
     """
     policy = policy or AdaptivePolicy(settings)
-    return _Simulation(settings, server, seed, workers, policy, disturb, mischief or Mischief()).run()
+    return _Simulation(settings, server, seed, workers, policy, disturb, mischief or Mischief(), bursts).run()
 
 
 class _Simulation:
@@ -71,10 +74,11 @@ class _Simulation:
         policy: SearchPolicy,
         disturb: Callable[[float, Meter], None] | None,
         mischief: Mischief,
+        bursts: Bursts | None,
     ) -> None:
         self.settings = settings
         arrivals, service, shares = np.random.SeedSequence(seed).spawn(3)
-        self._arrivals = np.random.default_rng(arrivals)
+        self._arrivals = Arrivals(np.random.default_rng(arrivals), bursts)
         self._share = np.random.default_rng(shares)
         self._server = RunningServer(server, np.random.default_rng(service))
         self._names = [f"w{i}" for i in range(workers)]
@@ -111,7 +115,7 @@ class _Simulation:
         if self.settings.loop == "open":
             t = self._t
             while self._load > 0:
-                t += float(self._arrivals.exponential(1 / self._load))
+                t = self._arrivals.after(t, self._load)
                 if t >= until:
                     break
                 self._answer(t)
@@ -130,7 +134,10 @@ class _Simulation:
         self._request += 1
         self.run_.sent += 1
         fate = self._misbehaviour.fate(t)
-        self._was_gone = self._was_gone or (fate == "refused" and self._end_all(t, "reset"))
+        if fate == "refused" and not self._was_gone and self._mischief.gone is not None:
+            self._was_gone = True
+            self._end_all(t, "reset")
+            self._server.restart(self._mischief.gone[1])
         if fate == "hang":
             self._open[self._request] = (worker, request)
         elif fate not in (None, "slow"):
@@ -142,11 +149,10 @@ class _Simulation:
         else:
             meter.finish(request, t, "http 503")
 
-    def _end_all(self, t: float, error: str) -> bool:
+    def _end_all(self, t: float, error: str) -> None:
         for worker, request in self._open.values():
             self._meters[worker].finish(request, t, error)
         self._open.clear()
-        return True
 
     def _answers(self, until: float) -> list[tuple[float, int]]:
         """`(time, request)` of the answers by `until`, the delayed ones among them."""
