@@ -88,7 +88,7 @@ FOUR = _bounded(Server(4, 0.020, sigma=0.3))
 NEIGHBOUR = (1.4, 8.0, 92.0)
 PAUSES = (0.5, 2.0, 60.0)
 
-SUITE = (
+SUITE: tuple[Scenario, ...] = (
     Scenario("01 M/G/1 p95", ONE, "p95<100ms"),
     Scenario("02 M/G/1 p99", ONE, "p99<150ms"),
     Scenario("03 batches of 16", BATCHES, "p95<150ms"),
@@ -113,7 +113,7 @@ SUITE = (
     ),
 )
 
-HELD_OUT = (
+HELD_OUT: tuple[Scenario, ...] = (
     Scenario("H1 bursts", FOUR, "p95<120ms", bursts=Bursts(3.0, 0.5, 2.0)),
     Scenario(
         "H2 restart after 150 s",

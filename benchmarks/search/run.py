@@ -1,0 +1,159 @@
+"""Every tool on every scenario, in virtual time: results.jsonl, one search a line, then RESULTS.md and its plots.
+
+make bench-search                                    18 scenarios, 20 seeds, all tools, all cores
+python -m benchmarks.search.run --tools ours --scenarios 03 17 --seeds 5
+python -m benchmarks.search.run --held-out           the scenarios kept for the end
+python -m benchmarks.search.run --resume             go on with a run that was cut off
+python -m benchmarks.search.run --subset             a few minutes: ours, 6 scenarios, 4 seeds; nothing is written
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from . import ours, report
+from .bench import Bench, BudgetSpent
+from .peers import PEERS
+from .scenarios import HELD_OUT, SUITE, Scenario
+from .truth import truth, truths
+
+HERE = Path(__file__).parent
+SUBSET = ("01", "03", "05", "08", "11", "17")
+FIRST_SEED = 20_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """One search."""
+
+    tool: str
+    scenario: Scenario
+    seed: int
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.tool, self.scenario.name, self.seed
+
+
+def search(job: Job) -> dict[str, Any]:
+    """Its line in the results: what was found, how far from the truth (a ratio), and what it took."""
+    scenario, began = job.scenario, time.process_time()
+    low, high = scenario.loads(truth(scenario), job.seed)
+    seed = scenario.seed(job.seed)
+    if job.tool in ours.OURS:
+        found = ours.search(scenario, low, high, seed, **ours.OURS[job.tool])
+    else:
+        found = _peer(job.tool, scenario, low, high, seed)
+    capacity, value = truth(scenario, found["seconds"]), found["value"]
+    return {
+        "tool": job.tool,
+        "scenario": scenario.name,
+        "seed": job.seed,
+        "truth": round(capacity, 4),
+        "error": -1.0 if value is None else round(value / capacity - 1, 6),
+        **found,
+        "cpu_s": round(time.process_time() - began, 2),
+    }
+
+
+def _peer(tool: str, scenario: Scenario, low: float, high: float, seed: int) -> dict[str, Any]:
+    bench = Bench(
+        scenario.server,
+        limit_s=scenario.limit_s,
+        quantile=scenario.quantile,
+        low=low,
+        high=high,
+        seed=seed,
+        mischief=scenario.mischief,
+        bursts=scenario.bursts,
+    )
+    try:
+        value = PEERS[tool](bench)
+    except BudgetSpent:
+        value = None
+    return {"value": None if value is None else float(f"{value:.6g}"), "seconds": round(bench.now, 1)}
+
+
+def run(jobs: Sequence[Job], file: Path | None, processes: int) -> list[dict[str, Any]]:
+    """All of them, over so many processes. Each line is in the file as soon as its search is over."""
+    rows = []
+    # Compiled before the fork, so that it is done once.
+    _peer("ramp", SUITE[0], 1.0, 2.0, 1)
+    with ProcessPoolExecutor(processes, get_context("fork")) as pool, tqdm(total=len(jobs), unit="search") as bar:
+        for done in as_completed([pool.submit(search, job) for job in jobs]):
+            rows.append(row := done.result())
+            if file is not None:
+                with file.open("a") as out:
+                    out.write(json.dumps(row) + "\n")
+            bar.update()
+    return rows
+
+
+def chosen(arguments: argparse.Namespace) -> list[Job]:
+    scenarios = HELD_OUT if arguments.held_out else SUITE
+    if arguments.scenarios:
+        scenarios = tuple(s for s in scenarios if s.name.startswith(tuple(arguments.scenarios)))
+    if missing := [s.name for s in scenarios if s.name not in truths()]:
+        raise SystemExit(f"No truth is on file for {', '.join(missing)}: run python -m benchmarks.search.truth first")
+    tools = arguments.tools or [*ours.OURS, *PEERS]
+    if unknown := set(tools) - {*ours.OURS, *PEERS}:
+        raise SystemExit(f"There is no tool {', '.join(unknown)}; there are {', '.join([*ours.OURS, *PEERS])}")
+    # A peer varies a rate: none is made for users.
+    return [
+        Job(tool, scenario, seed)
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+        for scenario in scenarios
+        for tool in tools
+        if tool in ours.OURS or scenario.loop == "open"
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=20, help="searches of each scenario by each tool")
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
+    parser.add_argument("--tools", nargs="+", help="names of rows")
+    parser.add_argument("--scenarios", nargs="+", help="how their names begin")
+    parser.add_argument("--held-out", action="store_true", help="the scenarios held out from tuning instead")
+    parser.add_argument("--subset", action="store_true", help="a few minutes of ours, judged against bounds")
+    parser.add_argument("--resume", action="store_true", help="keep the searches that are in the file")
+    parser.add_argument("--out", type=Path, help="the file; results.jsonl beside this one, or held-out.jsonl")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
+    options = parser.parse_args(arguments)
+    if options.subset:
+        options.tools, options.seeds = ["ours"], 4
+        options.scenarios = options.scenarios or SUBSET
+        rows = run(chosen(options), None, options.jobs)
+        print(report.table(rows))
+        broken = report.broken(rows)
+        print("\n".join(broken) or "All bounds hold.")
+        return 1 if broken else 0
+    file = options.out or HERE / ("held-out.jsonl" if options.held_out else "results.jsonl")
+    jobs = chosen(options)
+    if options.resume and file.exists():
+        done = {(r["tool"], r["scenario"], r["seed"]) for r in report.read(file)}
+        jobs = [job for job in jobs if job.key not in done]
+    else:
+        file.write_text("")
+    run(jobs, file, options.jobs)
+    if options.out is None:
+        report.write()
+    else:
+        print(report.table(report.read(file)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
