@@ -15,7 +15,7 @@ from . import aiperf, bisection, guidellm, loadgen, ml_loadtest, mlrsearch, perf
 PEERS: dict[str, Callable[[Bench], float | None]] = {
     "ramp": ramp.search,
     "perf-analyzer": perf_analyzer.search,
-    "perf-analyzer-s9999": partial(perf_analyzer.search, stability=99.99),
+    "perf-analyzer-s9999": partial(perf_analyzer.search, stability=99.99, arrivals="poisson"),
     "loadgen-10s": loadgen.search,
     "loadgen-60s": partial(loadgen.search, seconds=60.0),
     "mlrsearch": mlrsearch.search,

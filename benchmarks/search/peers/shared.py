@@ -11,7 +11,7 @@ from ..bench import Bench, BudgetSpent, Window
 P = ParamSpec("P")
 
 ASSUMPTIONS = (
-    "What is varied is the rate of Poisson arrivals, also where the tool by itself varies users or sends evenly.",
+    "What is varied is the rate of Poisson arrivals, also where the tool by itself varies users.",
     "The tool is told the SLO and the range of loads [low, high], and starts and ends there.",
     "Its percentile is the SLO's, where it has another by default.",
     "A request that was refused counts as one over the limit, also where the tool leaves errors out.",
