@@ -6,9 +6,10 @@ The load is counted at the target. `Loaded` asks for it, so that no scenario can
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from locust_adaptive.report.again import decide_again
 from locust_adaptive.report.fold import fold
@@ -19,9 +20,9 @@ TOLERANCE = 1.08
 """A load this far above the truth is surely a bad one."""
 ENDS_WITHIN_S = 10.0
 """From the end of a search, a signal, Stop, to the end of the load. Kubernetes allows 30 s for all of it."""
-WINDOWS_S = (1.0, 4.0, 16.0)
+WINDOWS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """A burst shows in the shortest, a load that is held a little too high in the longest."""
-CHANCE = 1e-6
+CHANCE = 1e-4
 """That Poisson arrivals of the rate of the cap itself, all the time, are taken for more."""
 
 
@@ -51,21 +52,22 @@ class Report:
 def within_cap(arrivals: Sequence[float], cap: float) -> None:
     """Arrivals, in seconds and ascending, are no more than Poisson arrivals of rate `cap` may be, in any window.
 
-    Windows of each length lie end to end from the first arrival. That n or more come where m are expected has at most
-    the chance exp(-(n ln(n/m) - n + m)) (Chernoff); over all windows the chances add up to CHANCE at most.
+    Windows of each length begin at every quarter of it. That n or more come where m are expected has at most the chance
+    exp(-(n ln(n/m) - n + m)) (Chernoff); over all windows the chances add up to CHANCE at most.
     """
     assert cap or not arrivals, f"{len(arrivals)} requests where no load was to be"
     if not arrivals:
         return
-    first = arrivals[0]
-    windows = sum((arrivals[-1] - first) // seconds + 1 for seconds in WINDOWS_S)
-    for seconds in WINDOWS_S:
+    first, last = arrivals[0], arrivals[-1]
+    begins = {seconds: np.arange(first, last + seconds / 4, seconds / 4) for seconds in WINDOWS_S}
+    most = math.log(sum(map(len, begins.values())) / CHANCE)
+    for seconds, starts in begins.items():
         mean = cap * seconds
-        for number, n in Counter(int((t - first) // seconds) for t in arrivals).items():
-            surprise = n * math.log(n / mean) - n + mean if n > mean else 0.0
-            assert surprise <= math.log(windows / CHANCE), (
-                f"{n} requests within {seconds:g} s, from second {number * seconds:g} on: the cap is {cap:g}/s"
-            )
+        counts = np.searchsorted(arrivals, starts + seconds) - np.searchsorted(arrivals, starts)
+        n, since = int(counts.max()), float(starts[counts.argmax()]) - first
+        assert n <= mean or n * math.log(n / mean) - n + mean <= most, (
+            f"{n} requests within {seconds:g} s, from second {since:g} on: the cap is {cap:g}/s"
+        )
 
 
 def ended(arrivals: Collection[float], asked: Collection[float], reports: Collection[Report]) -> None:

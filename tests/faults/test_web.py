@@ -96,7 +96,7 @@ class Tried:
 def matrix(folder: Path) -> Tried:
     tried, page = Tried(), Page(free_port())
     caps = ["--adaptive-max", "40", "-u", "30", "-t", "120", "--adaptive-web-hosts", "known.example"]
-    # Of the load it is the form's cap that counts.
+    # Judged by the cap of the form, below that of the command line.
     with Loaded(folder, SMALL.service, 25) as target:
         arguments = ["-H", target.url, *web(page.port), *caps]
         with LocustRun(folder, locustfile(folder, HEADER + SHAPE + OPEN), *arguments) as run:
