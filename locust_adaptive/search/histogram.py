@@ -47,6 +47,12 @@ class Histogram:
     def count(self) -> int:
         return sum(self.buckets.values())
 
+    @property
+    def mean(self) -> float:
+        """In seconds; nan if there is none."""
+        total = sum(value_of(index) * n for index, n in self.buckets.items())
+        return total / self.count if self.buckets else math.nan
+
     def quantile(self, q: float) -> float:
         """The order statistic of rank ceil(q * count), at least 1, in seconds and within 1 %; nan if there is none.
 

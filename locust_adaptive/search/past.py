@@ -143,7 +143,8 @@ class Past:
             # The end of a gate is the warm server; its start may not be.
             recent = Measurement(m.bin_s, m.flows, tuple(m.clean[-24:]))
             n = sum(c.sent for c in recent.clean)
-            middle, low, high = (recent.latency(q) for q in (0.5, 0.25, 0.75))
+            latencies = recent.latencies()
+            middle, low, high = (latencies.quantile(q) for q in (0.5, 0.25, 0.75))
             if n < 20 or not middle > 0:
                 return False
             medians.append(middle)

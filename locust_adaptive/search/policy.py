@@ -3,7 +3,8 @@ trials.
 
     ramp       x2 until overload (or a failure in closed loop); soft failures do not stop the climb
     gate       half of that, until latency has stopped falling: the server is warm, and has recovered
-    locate     x1.25 from there, until it fails: now the service rate is known of the warm server
+    locate     x1.25 from there, and less where it strains, until it fails: now the service rate of the warm server is
+               known
     refine     dwells around the posterior median, until the interval is narrow
     canary     the gate's load again, now and then and before the end: is it still the same server? if not, locate anew
     challenge  above the estimate: a server that got faster is found out
@@ -27,11 +28,13 @@ from .trial import Probe, Purpose, Trial, Verdict
 from .warmup import warmup_end
 
 MIN_DWELLS, MAX_DWELLS = 6, 60
+MAX_LOCATES = 12
 CANARY_EVERY_S = 90.0
 INVALID_LIMIT, COOL_DOWN_S = 3, 4.0
 """So many invalid probes in a row end the search; each repeat waits so much longer before it counts."""
-DITHER = (0.0, -0.5, 0.0, 0.5)
-"""Loads to try, in standard deviations from the median, in turn."""
+DITHER = (1.0, 0.5, 1.0, 0.0)
+"""Loads to try, in standard deviations from the median, in turn. Where hardly a request is late nothing is learnt: the
+virtual queue says as much of the capacity from a load a little above it, and says it sooner."""
 
 
 class AdaptivePolicy:
@@ -120,6 +123,13 @@ class AdaptivePolicy:
         settings, tried = self._settings, past.since_world(Purpose.LOCATE)
         if tried and self._cut_short(tried):
             return replace(tried[-1].probe, repeats=tried[-1].number)
+        if tried and tried[-1].verdict is Verdict.UNDECIDED and len(tried) < MAX_LOCATES:
+            last = tried[-1]
+            if (longer := self._dwell_s(last.load)) > last.probe.max_s:
+                return replace(last.probe, min_s=longer, max_s=longer, repeats=last.number)
+            # Not yet overloaded, and too close to the limit to pass: what lies between lets it climb on.
+            between = settings.grid.snap(math.sqrt(past.best * last.load))
+            return self._locate_probe(between) if past.best < between < last.load else None
         if tried and tried[-1].verdict is not Verdict.PASS:
             return None
         if past.since_world(Purpose.REFINE) and not past.outgrown:
@@ -129,8 +139,11 @@ class AdaptivePolicy:
         load, repeats = self._cap(past), None
         if not tried and (cut := past.interrupted) is not None and cut.load > past.reference.load:
             load, repeats = cut.load, cut.number
-        seconds = min(max(4.0, 4 * settings.limit, 40 / load), 20.0)
-        return Probe(load, Purpose.LOCATE, self._settle(0.5), seconds, seconds, repeats=repeats)
+        return replace(self._locate_probe(load), repeats=repeats)
+
+    def _locate_probe(self, load: float) -> Probe:
+        seconds = min(max(4.0, 4 * self._settings.limit, 40 / load), 20.0)
+        return Probe(load, Purpose.LOCATE, self._settle(0.5), seconds, seconds)
 
     def _refine(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
         if (canary := self._canary(past, CANARY_EVERY_S)) is not None:
@@ -179,9 +192,12 @@ class AdaptivePolicy:
 
     def _dwell(self, past: Past, load: float, purpose: Purpose) -> Probe:
         load = min(load, self._cap(past))
-        seconds = min(max(12.0, 8 * self._settings.limit, 120 / load), 60.0)
+        seconds = self._dwell_s(load)
         closed = self._settings.loop == "closed"
         return Probe(load, purpose, self._settle(1.0 if closed else 0.5), seconds / 2, seconds, early=closed)
+
+    def _dwell_s(self, load: float) -> float:
+        return min(max(12.0, 8 * self._settings.limit, 120 / load), 60.0)
 
     def _soak(self, load: float, already: float) -> Probe:
         seconds = max(self._settings.soak_s - already, 5.0)

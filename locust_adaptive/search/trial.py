@@ -125,15 +125,14 @@ class Measurement:
         whole = pairs[: len(pairs) // size * size].reshape(-1, size, 2).sum(axis=1)
         return whole[:, 0], whole[:, 1]
 
-    def latency(self, quantile: float, scope: str | None = None) -> float:
-        """Latency quantile in seconds of the answered requests in the clean slices; nan when there are none."""
+    def latencies(self, scope: str | None = None) -> Histogram:
+        """Latencies of the answered requests in the clean slices, of one name or of all."""
         total = Histogram()
         for cohort in self.clean:
             for name, counts in cohort.names.items():
                 if scope in (None, name):
-                    for bucket, n in counts.hist.items():
-                        total.buckets[bucket] = total.buckets.get(bucket, 0) + n
-        return total.quantile(quantile)
+                    total.merge(Histogram(counts.hist))
+        return total
 
     @property
     def sent(self) -> int:

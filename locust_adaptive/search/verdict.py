@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from .evidence import PHI_PRIOR, dispersion, log_e_value, probability_over
 from .settings import Settings
 from .slices import Flow
+from .slo import Objective
 from .trial import Measurement, Trial, Verdict
 
 ALPHA = 0.05
@@ -17,6 +18,9 @@ DISBELIEVED = 0.90
 """... and fails when they are nine to one that they do not."""
 ENOUGH = 10
 """Fewer requests than this decide nothing."""
+SHORT_S, STRAINED, STRAINED_SHORT = 8.0, 1.25, 0.7
+"""Open loop: with a `strain` above this a probe, or one of less than so many seconds, is too close to the limit to pass
+by having missed it rarely."""
 
 
 def judge(measurement: Measurement, settings: Settings, trials: Sequence[Trial], final: bool) -> tuple[Verdict, str]:
@@ -56,7 +60,7 @@ def _judge_one(measurement: Measurement, settings: Settings, i: int, trials: Seq
         clear = k < budget * n / 4 and n / phi > 1.5 / budget
         return Verdict.PASS if clear and over < ALPHA else Verdict.UNDECIDED
     if over <= BELIEVED:
-        return Verdict.PASS
+        return Verdict.UNDECIDED if _strained(measurement, settings, i, trials) else Verdict.PASS
     return Verdict.FAIL if over >= DISBELIEVED else Verdict.UNDECIDED
 
 
@@ -93,6 +97,33 @@ def overloaded(measurement: Measurement, load: float, settings: Settings) -> boo
         worst = max((_share(measurement, i) for i in settings.constraints), default=0.0)
         return done < 0.8 * sent and worst > 0.5
     return False
+
+
+def strain(measurement: Measurement, objective: Objective) -> float:
+    """How far the mean latency has come towards the limit: about 1 at the capacity, more above.
+
+    A queue that only just grows misses nothing for many seconds, but its mean shows it. Latency beyond its fastest (5th
+    percentile) b is taken for exponential, as that of a single queue is (M/M/1): its share 1 - q lies beyond L when
+    (mean - b) ln(1 / (1 - q)) = L - b. nan without answers or without a limit.
+    """
+    latencies = measurement.latencies(objective.scope)
+    if objective.signal != "latency" or not objective.budget or not latencies.buckets:
+        return math.nan
+    fastest = latencies.quantile(0.05)
+    room = objective.limit - fastest
+    return (latencies.mean - fastest) * math.log(1 / objective.budget) / room if room > 0 else math.inf
+
+
+def _strained(measurement: Measurement, settings: Settings, i: int, trials: Sequence[Trial]) -> bool:
+    """Is the strain too high to pass, and higher than under loads that are light? Not of a server whose latencies are
+    never like an exponential's."""
+    objective = settings.objectives[i]
+    if settings.loop == "closed":
+        return False
+    lighter = (strain(t.measurement, objective) for t in trials if t.load <= _load(measurement) / 2)
+    light = min((s for s in lighter if not math.isnan(s)), default=1.0)
+    allowed = STRAINED_SHORT if measurement.clean_s < SHORT_S else STRAINED
+    return strain(measurement, objective) > allowed * max(light, 1.0)
 
 
 def _share(measurement: Measurement, i: int) -> float:

@@ -75,16 +75,16 @@ def test_batches_are_whole_stretches() -> None:
     assert (len(k), len(n)) == (0, 0)
 
 
-def test_latency_is_of_the_answers_of_one_name_or_all() -> None:
+def test_latencies_are_of_the_answers_of_one_name_or_all() -> None:
     names = {
         "/a": NameCounts(9, 0, {}, {index_of(0.1): 9}),
         "/b": NameCounts(1, 0, {}, {index_of(0.9): 1}),
     }
     m = Measurement(BIN_S, (Flow(0),), (Cohort(0, [[10] + [0] * 8], names),))
-    assert m.latency(0.5) == pytest.approx(0.1, rel=0.01)
-    assert m.latency(0.99) == pytest.approx(0.9, rel=0.01)
-    assert m.latency(0.99, "/a") == pytest.approx(0.1, rel=0.01)
-    assert math.isnan(m.latency(0.99, "/c"))
+    assert m.latencies().quantile(0.5) == pytest.approx(0.1, rel=0.01)
+    assert m.latencies().quantile(0.99) == pytest.approx(0.9, rel=0.01)
+    assert m.latencies("/a").quantile(0.99) == pytest.approx(0.1, rel=0.01)
+    assert math.isnan(m.latencies("/c").quantile(0.99))
 
 
 @given(st.lists(st.dictionaries(st.integers(0, 49), st.integers(1, 4), max_size=8), min_size=1, max_size=6))

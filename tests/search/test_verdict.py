@@ -1,12 +1,16 @@
+import math
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from locust_adaptive.search.grid import Grid
+from locust_adaptive.search.histogram import Histogram
 from locust_adaptive.search.settings import Settings
 from locust_adaptive.search.slo import Slo
 from locust_adaptive.search.trial import Measurement, Trial, Verdict
-from locust_adaptive.search.verdict import judge, overloaded
+from locust_adaptive.search.verdict import judge, overloaded, strain
 from tests.support.trials import measurement, trial
 
 P95 = "p95<100ms"
@@ -97,3 +101,62 @@ def test_lagging_answers_that_are_late_are_an_overload_with_less() -> None:
     assert overloaded(m, 40, question(P95))
     fine = measurement([(20, 5)] * 6, backlog=20)
     assert not overloaded(fine, 40, question(P95))
+
+
+# -- strain ----------------------------------------------------------------------------------------------------------
+
+
+def shaped(quantile: Callable[[float], float], slices: int, sent: int = 40) -> Measurement:
+    """Latencies of one shape, none of them counted as late."""
+    m = measurement([(sent, 0)] * slices)
+    hist = Histogram()
+    for i in range(400):
+        hist.add(quantile((i + 0.5) / 400), sent * slices // 40)
+    m.cohorts[0].names["/a"].hist = hist.buckets
+    for c in m.cohorts[1:]:
+        c.names["/a"].hist = {}
+    return m
+
+
+def exponential(mean: float, fastest: float = 0.0) -> Callable[[float], float]:
+    return lambda u: fastest - mean * math.log1p(-u)
+
+
+@pytest.mark.parametrize("fastest", [0.0, 0.02, 0.06])
+@pytest.mark.parametrize("budget", [0.05, 0.01])
+def test_the_strain_of_an_exponential_is_one_at_its_capacity(fastest: float, budget: float) -> None:
+    objective = Slo.parse(f"p{100 - 100 * budget:g}<100ms").counted[0]
+    mean = (0.1 - fastest) / math.log(1 / budget)
+    # The 5th percentile stands for the fastest, so a little less.
+    assert strain(shaped(exponential(mean, fastest), 24), objective) == pytest.approx(0.97, abs=0.04)
+
+
+def test_too_close_to_the_limit_to_pass_by_luck() -> None:
+    near = shaped(exponential(0.1 / math.log(20)), 24)
+    above = shaped(exponential(1.5 * 0.1 / math.log(20)), 24)
+    assert verdict(near) == (Verdict.PASS, "")
+    assert verdict(above) == (Verdict.UNDECIDED, P95)
+    # In closed loop no queue grows unseen.
+    closed = Settings(Slo.parse(P95), "closed", Grid.users(1, 1000), 10)
+    assert judge(above, closed, [], True) == (Verdict.PASS, "")
+
+
+def test_a_short_probe_must_be_further_away() -> None:
+    short, light = (shaped(exponential(share * 0.1 / math.log(20)), 8) for share in (1.0, 0.6))
+    assert verdict(short) == (Verdict.UNDECIDED, P95)
+    assert verdict(light) == (Verdict.PASS, "")
+
+
+def test_a_server_that_is_always_just_within_the_limit_may_pass() -> None:
+    """A constant 95 ms with a little noise is no queue: what it looks like under light load is no strain."""
+    always = exponential(0.003, 0.095)
+    light = trial(1, 5, shaped(always, 24, sent=20), Verdict.UNDECIDED)
+    assert strain(light.measurement, Slo.parse(P95).counted[0]) > 1.25
+    assert verdict(shaped(always, 24))[0] is Verdict.UNDECIDED
+    assert verdict(shaped(always, 24), trials=[light])[0] is Verdict.PASS
+
+
+def test_no_strain_without_answers_or_a_limit() -> None:
+    assert math.isnan(strain(measurement([]), Slo.parse(P95).counted[0]))
+    assert math.isnan(strain(measurement([(40, 0)] * 4), Slo.parse("errors<1%").counted[0]))
+    assert strain(shaped(exponential(0.01, 0.2), 24), Slo.parse(P95).counted[0]) == math.inf
