@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-faults test-fast lint bench-live clean
+.PHONY: help demo test test-faults test-fast lint bench-live bench-search clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -18,6 +18,10 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group test --group lint
+	@touch $@
+
+$(VENV)/.installed-benchmark: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group benchmark
 	@touch $@
 
 demo: $(VENV)/.installed  ## find the capacity of the embedded model server from a recorded trace (about 5 minutes)
@@ -47,6 +51,9 @@ lint: $(VENV)/.installed-dev  ## ruff and mypy --strict
 
 bench-live: $(VENV)/.installed-dev  ## searches against servers of known capacity (about 40 minutes); results in benchmarks/live/
 	$(BIN)/python benchmarks/live/run.py
+
+bench-search: $(VENV)/.installed-benchmark  ## our search and the peers, in virtual time (about 30 minutes on 2 cores); results in benchmarks/search/
+	$(BIN)/python -m benchmarks.search.run
 
 clean:           ## remove what the targets made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

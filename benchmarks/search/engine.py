@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -39,18 +40,18 @@ class Machine(NamedTuple):
     delay: float
     sigma: float
     queue: int
-    bimodal: tuple[float, float]
-    cold: tuple[float, float]
-    pauses: tuple[float, float, float]
-    beat: tuple[float, float]
-    tenant: tuple[float, float, float]
-    modes: tuple[float, float, float]
-    drift: tuple[float, float]
-    metastable: tuple[float, float]
+    bimodal: tuple[float, ...]
+    cold: tuple[float, ...]
+    pauses: tuple[float, ...]
+    beat: tuple[float, ...]
+    tenant: tuple[float, ...]
+    modes: tuple[float, ...]
+    drift: tuple[float, ...]
+    metastable: tuple[float, ...]
     leak: float
-    scale: tuple[int, float, float]
+    scale: tuple[float, ...]
     limiter: float
-    gone: tuple[float, float]
+    gone: tuple[float, ...]
 
     @classmethod
     def of(cls, server: Server, mischief: Mischief | None = None) -> Machine:
@@ -60,25 +61,30 @@ class Machine(NamedTuple):
             raise ValueError(f"the compiled server has a rate limiter (http 429) and an absence, but no {mischief}")
         return cls(
             server.workers,
-            server.base,
-            server.per_request,
+            float(server.base),
+            float(server.per_request),
             server.batch,
-            server.delay,
-            server.sigma,
+            float(server.delay),
+            float(server.sigma),
             server.queue,
-            server.bimodal or (0.0, 1.0),
-            server.cold or (1.0, 0.0),
-            server.pauses or (0.0, 0.0, 0.0),
-            server.beat or (0.0, 0.0),
-            server.tenant or (1.0, 0.0, 0.0),
-            server.modes or (1.0, 0.0, 0.0),
-            server.drift or (0.0, 1.0),
-            server.metastable or (math.inf, 1.0),
-            server.leak,
-            server.scale or (server.workers, 1.0, 0.0),
-            mischief.above,
-            mischief.gone or (math.inf, math.inf),
+            _floats(server.bimodal, 0, 1),
+            _floats(server.cold, 1, 0),
+            _floats(server.pauses, 0, 0, 0),
+            _floats(server.beat, 0, 0),
+            _floats(server.tenant, 1, 0, 0),
+            _floats(server.modes, 1, 0, 0),
+            _floats(server.drift, 0, 1),
+            _floats(server.metastable, math.inf, 1),
+            float(server.leak),
+            _floats(server.scale, server.workers, 1, 0),
+            float(mischief.above),
+            _floats(mischief.gone, math.inf, math.inf),
         )
+
+
+def _floats(given: Iterable[float] | None, *neutral: float) -> tuple[float, ...]:
+    """All of one type: another would be compiled anew."""
+    return tuple(map(float, neutral if given is None else given))
 
 
 class State(NamedTuple):
@@ -101,7 +107,7 @@ class State(NamedTuple):
         clock[SCALE_END] = machine.scale[2]
         clock[TOKENS] = machine.limiter / 4
         tally[ACTIVE] = machine.workers
-        free = np.full(max(machine.workers, machine.scale[0]), math.inf)
+        free = np.full(max(machine.workers, int(machine.scale[0])), math.inf)
         free[: machine.workers] = 0.0
         size = machine.queue
         return cls(clock, tally, free, np.zeros(size), np.zeros(size, np.int64), np.zeros(machine.batch, np.int64), rng)

@@ -19,13 +19,14 @@ HERE = Path(__file__).parent
 RESULTS, HELD_OUT = HERE / "results.jsonl", HERE / "held-out.jsonl"
 OURS = "ours"
 HOW = """\
-`make bench-search` wrote this: {n} searches, seeds {first} to {last}, at commit {commit}. Time is virtual: a second of a
-search is a second of the simulated server.
+`make bench-search` wrote this: {n} searches, seeds {first} to {last}, at commit {commit}. Time is virtual: a second of
+a search is a second of the simulated server.
 
 The truth is the load at which runs of millions of requests just meet the SLO (`truth.py`; standard error at most
-{se:.2%}). Each tool is told the SLO and a range of loads: from 1.5 to 4 times the capacity, by the seed, down to a 64th of
-that. An error is relative to the truth; a search without an answer is off by 100 %. The peers may take an hour, ours the
-20 minutes of its default. *Covered*: the 95 % interval holds the truth."""
+{se:.2%}). Each tool is told the SLO and a range of loads: from 1.5 to 4 times the capacity, by the seed, down to a
+64th of that. An error is relative to the truth; a search without an answer is off by 100 %. The peers may take an hour,
+ours the 20 minutes of its default. *Covered*: the 95 % interval holds the truth."""
+
 BOUNDS: dict[str, tuple[Callable[[Figures], float], float]] = {
     "median error": (lambda f: f.median, 0.025),
     "p90 of the error": (lambda f: f.p90, 0.08),

@@ -112,3 +112,54 @@ def test_the_same_seed_is_the_same_server() -> None:
     server = Server(2, 0.01, 0.001, 4, 0.01, 0.3, pauses=(0.1, 0.2, 3.0), tenant=(2.0, 1.0, 3.0))
     assert latencies(server, 100, 2000).tolist() == latencies(server, 100, 2000).tolist()
     assert latencies(server, 100, 2000).tolist() != latencies(server, 100, 2000, seed=9).tolist()
+
+
+def test_a_leak_makes_it_slower_hour_by_hour() -> None:
+    server = Server(1, 0.01, sigma=0.0, leak=0.5)
+    took = [a - t for a, t in zip(answers(server, [0.0, 3600.0, 7200.0]), [0.0, 3600.0, 7200.0], strict=True)]
+    assert took == pytest.approx([0.01, 0.015, 0.02])
+
+
+def test_a_share_of_the_works_is_longer() -> None:
+    times = np.arange(0, 1000, 0.1).tolist()
+    took = np.array(answers(Server(1, 0.01, sigma=0.0, bimodal=(0.05, 8.0)), times)) - times
+    assert sorted(set(np.round(took, 6))) == [0.01, 0.08]
+    assert (took > 0.05).mean() == pytest.approx(0.05, abs=0.01)
+
+
+def test_a_share_of_the_time_is_slow() -> None:
+    times = np.arange(0, 20_000, 0.5).tolist()
+    took = np.array(answers(Server(1, 0.01, sigma=0.0, modes=(1.5, 0.4, 20.0)), times)) - times
+    slow = took > 0.012
+    assert slow.mean() == pytest.approx(0.4, abs=0.05)
+    # Two stretches in a row may be slow: on average 20 / (1 - 0.4) s.
+    assert slow.sum() * 0.5 / (np.diff(slow.astype(int)) == 1).sum() == pytest.approx(20 / 0.6, rel=0.2)
+
+
+def test_a_long_queue_slows_it_down_until_it_is_empty() -> None:
+    server = Server(1, 0.01, sigma=0.0, queue=20, metastable=(0.5, 2.0))
+    # Ten wait after the first has begun: all ten take twice as long, the next after them does not.
+    assert answers(server, [0.0] * 1 + [0.001] * 9 + [1.0])[-2:] == pytest.approx([0.1, 1.01])
+    assert answers(server, [0.0] * 1 + [0.001] * 10 + [1.0])[-2:] == pytest.approx([0.21, 1.01])
+
+
+def test_an_autoscaler_adds_workers_while_they_are_busy() -> None:
+    server = Server(1, 0.01, sigma=0.0, scale=(3, 0.8, 10.0))
+    busy = np.arange(0, 35, 0.005).tolist()
+    took = np.array(answers(server, busy)) - busy
+    # Twice what one serves: 1000 wait after 10 s, still when there are two, and fewer and fewer when there are three.
+    assert [took[busy.index(t)] for t in (10.0, 20.0)] == pytest.approx([1000 / 200, 1000 / 300], abs=0.05)
+    assert took[-1] == pytest.approx(0.01)
+    idle = np.arange(0, 100, 1.0).tolist()
+    assert answers(server, [*idle, 100.0, 100.0])[-2:] == pytest.approx([100.01, 100.02])
+
+
+def test_a_restart_loses_what_waits_and_is_cold() -> None:
+    running = RunningServer(Server(1, 0.01, sigma=0.0, cold=(3.0, 20.0)), np.random.default_rng(1))
+    for i in range(5):
+        running.submit(50.0, i)
+    assert running.advance(50.0) == []
+    running.restart(60.0)
+    assert running.advance(59.0) == []
+    running.submit(60.0, 9)
+    assert running.advance(1e6) == [(pytest.approx(60.03), 9)]
