@@ -39,6 +39,8 @@ class Arrivals:
 
     def after(self, t: float, load: float) -> float:
         """The first arrival after second `t` at `load` arrivals/s."""
+        if self._bursts is None:
+            return t + float(self._rng.exponential(1 / load))
         while True:
             self._go_to(t)
             arrival = t + float(self._rng.exponential(1 / self._rate(load)))

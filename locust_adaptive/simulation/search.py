@@ -92,6 +92,7 @@ class _Simulation:
         self._disturb = disturb
         self._mischief = mischief
         self._misbehaviour = Misbehaviour(mischief, random.Random(seed))
+        self._misbehaves = mischief != Mischief()
         self._was_gone = False
         self._slow: set[int] = set()
         self._late: list[tuple[float, int]] = []
@@ -127,13 +128,12 @@ class _Simulation:
         self._t = until
 
     def _send(self, t: float) -> None:
-        # Drawn for any number of workers, so that the arrivals are the same for each.
-        worker = int(self._share.random() * len(self._names))
+        worker = int(self._share.random() * len(self._names)) if len(self._names) > 1 else 0
         meter = self._meters[worker]
         request = meter.begin(t, t, "infer")
         self._request += 1
         self.run_.sent += 1
-        fate = self._misbehaviour.fate(t)
+        fate = self._misbehaviour.fate(t) if self._misbehaves else None
         if fate == "refused" and not self._was_gone and self._mischief.gone is not None:
             self._was_gone = True
             self._end_all(t, "reset")
@@ -156,15 +156,17 @@ class _Simulation:
 
     def _answers(self, until: float) -> list[tuple[float, int]]:
         """`(time, request)` of the answers by `until`, the delayed ones among them."""
-        ready = []
-        for t, number in self._server.advance(until):
+        answers, ready = self._server.advance(until), []
+        if not self._slow:
+            return answers
+        for t, number in answers:
             if number in self._slow:
                 heapq.heappush(self._late, (t + self._mischief.delay, number))
             else:
                 ready.append((t, number))
         while self._late and self._late[0][0] <= until:
             ready.append(heapq.heappop(self._late))
-        return sorted(ready) if self._slow else ready
+        return sorted(ready)
 
     def _answer(self, until: float) -> None:
         for t, number in self._answers(until):

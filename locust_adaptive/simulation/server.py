@@ -11,7 +11,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import islice, repeat
 
 import numpy as np
 
@@ -125,7 +125,7 @@ class RunningServer:
             while size < server.batch and size < len(waiting) and waiting[size][0] <= start:
                 size += 1
             taken = [waiting.popleft()[1] for _ in range(size)]
-            work = sum(next(self._works) for _ in range(size)) / size
+            work = next(self._works) if size == 1 else sum(islice(self._works, size)) / size
             service = (server.base + server.per_request * size) * work * self._slowness(start)
             end = start + service
             if self._pauses is not None and start < self._pauses.start < end:
