@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from . import plots
+from . import ours, plots
 from .figures import Figures, Row, by, stationary, worst
-from .peers import ASSUMPTIONS
+from .peers import ASSUMPTIONS, PEERS
 from .truth import truths
 
 T = TypeVar("T")
 
 HERE = Path(__file__).parent
-RESULTS, HELD_OUT = HERE / "results.jsonl", HERE / "held-out.jsonl"
+RESULTS, HELD_OUT = "results.jsonl", "held-out.jsonl"
 OURS = "ours"
 HOW = """\
 `make bench-search` wrote this: {n} searches, seeds {first} to {last}, at commit {commit}. Time is virtual: a second of
@@ -40,14 +40,17 @@ BOUNDS: dict[str, tuple[Callable[[Figures], float], float]] = {
 
 
 def read(file: Path) -> list[Row]:
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    """The searches on file, ours first and then in the order of the peers."""
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    order = [*ours.OURS, *PEERS]
+    return sorted(rows, key=lambda r: (order.index(r["tool"]), r["scenario"], r["seed"]))
 
 
 def broken(rows: Sequence[Row]) -> list[str]:
     """What is beyond BOUNDS, in words."""
-    ours = by("tool", rows)[OURS]
-    out = [f"{name}: {of(ours):.4g}, more than {most:g}" for name, (of, most) in BOUNDS.items() if of(ours) > most]
-    return out if ours.in_budget else [*out, "a search took longer than its budget"]
+    mine = by("tool", rows)[OURS]
+    out = [f"{name}: {of(mine):.4g}, more than {most:g}" for name, (of, most) in BOUNDS.items() if of(mine) > most]
+    return out if mine.in_budget else [*out, "a search took longer than its budget"]
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -64,9 +67,11 @@ def table(rows: Sequence[Row]) -> str:
 # -- RESULTS.md ------------------------------------------------------------------------------------------------------
 
 
-def write() -> None:
-    """RESULTS.md and its plots, from the files."""
-    rows = read(RESULTS)
+def write(folder: Path = HERE) -> None:
+    """RESULTS.md and its plots in the folder, from the results there; ValueError if there are none."""
+    rows = read(folder / RESULTS)
+    if not rows:
+        raise ValueError(f"{folder / RESULTS} is empty: run the suite first")
     tools = by("tool", rows)
     parts = [
         "# Searches in virtual time",
@@ -78,14 +83,16 @@ def write() -> None:
     if OURS in tools:
         parts += ["## Against the numbers of the design", _design(tools[OURS])]
         parts += ["## Ours, scenario by scenario", _scenarios(tools[OURS]), "![ours](ours.svg)"]
-    parts += ["## Median error of each tool, in %", _matrix(rows)]
+    parts += ["## Each tool on each scenario", "![error and time by scenario](scenarios.svg)"]
+    parts += ["Median error, %:", _matrix(rows, lambda f: f"{100 * f.median:.1f}")]
+    parts += ["Median time, s:", _matrix(rows, lambda f: f"{f.seconds:.0f}")]
     if OURS in tools and len(tools) > 1:
         parts += ["## Wins", _wins(rows), "## Losses", _losses(rows)]
-    if HELD_OUT.exists():
-        parts += ["## The held-out scenarios, run once", _held_out(read(HELD_OUT))]
+    if (folder / HELD_OUT).exists():
+        parts += ["## The held-out scenarios, run once", _held_out(read(folder / HELD_OUT))]
     parts += ["## What was assumed of the tools", _assumptions()]
-    (HERE / "RESULTS.md").write_text("\n\n".join(parts) + "\n")
-    plots.write(rows, HERE)
+    (folder / "RESULTS.md").write_text("\n\n".join(parts) + "\n")
+    plots.write(rows, folder)
 
 
 def _how(rows: Sequence[Row]) -> str:
@@ -108,27 +115,27 @@ def _tools(tools: dict[str, Figures]) -> str:
     return _markdown([head, *lines]) + "\n\n" + note
 
 
-def _design(ours: Figures) -> str:
-    scenarios = by("scenario", ours.rows)
+def _design(mine: Figures) -> str:
+    scenarios = by("scenario", mine.rows)
     steady = {s: f for s, f in scenarios.items() if stationary(s)}
     moving = {s: f for s, f in scenarios.items() if not stationary(s)}
     lines = [["what", "measured", "reach", "stretch"]]
     lines += [
-        ["median error; p90", f"{_percent(ours.median)}; {_percent(ours.p90)}", "1.2 %; 6 %", "0.8 %; 4 %"],
-        ["against the limit of counting at equal time", f"{ours.ratio:.2f} x", "1.3 x", "0.9 x"],
+        ["median error; p90", f"{_percent(mine.median)}; {_percent(mine.p90)}", "1.2 %; 6 %", "0.8 %; 4 %"],
+        ["against the limit of counting at equal time", f"{mine.ratio:.2f} x", "1.3 x", "0.9 x"],
         *_worst("worst median, stationary", steady, lambda f: f.median, "5 %", "2.5 %"),
         *_worst("worst median, drift and slow phases", moving, lambda f: f.median, "named as such", "5 %"),
-        ["over-estimates by more than 5 %", _percent(ours.over), "8 %", "3 %"],
-        ["interval covers the truth", _covered(ours), "90-98 %", "93-97 %"],
+        ["over-estimates by more than 5 %", _percent(mine.over), "8 %", "3 %"],
+        ["interval covers the truth", _covered(mine), "90-98 %", "93-97 %"],
     ]
     if steady:
         least = worst(steady, lambda f: -(f.covered or 0.0))
         lines.append(["the least, stationary", f"{_covered(steady[least])} ({least})", "80 %", "90 %"])
-    times = f"{ours.seconds:.0f} s; {ours.seconds_p90:.0f} s"
+    times = f"{mine.seconds:.0f} s; {mine.seconds_p90:.0f} s"
     lines += [
         ["median time; p90", times, "240 s; 900 s", "200 s; 600 s"],
-        ["highest load of a probe over the best pass, after the first overload", f"{ours.excess:.3f}", "1.25", ""],
-        ["every search ends in its budget", "yes" if ours.in_budget else "**no**", "yes", ""],
+        ["highest load of a probe over the best pass, after the first overload", f"{mine.excess:.3f}", "1.25", ""],
+        ["every search ends in its budget", "yes" if mine.in_budget else "**no**", "yes", ""],
     ]
     return _markdown(lines)
 
@@ -142,20 +149,20 @@ def _worst(
     return [[name, f"{_percent(of(figures[found]))} ({found})", reach, stretch]]
 
 
-def _scenarios(ours: Figures) -> str:
+def _scenarios(mine: Figures) -> str:
     head = ["scenario", "truth", "median", "p90", "bias", ">5 % over", "covered", "s", "s p90", "x limit", "resolved"]
     lines = []
-    for scenario, f in sorted(by("scenario", ours.rows).items()):
+    for scenario, f in sorted(by("scenario", mine.rows).items()):
         resolved = sum(r["verdict"] == "resolved" for r in f.rows) / len(f.rows)
         shown = [*_errors(f), _percent(f.over), _covered(f), *_times(f), f"{f.ratio:.1f}", _percent(resolved)]
         lines.append([scenario, f"{truths()[scenario].capacity[0]:.4g}", *shown])
     return _markdown([head, *lines])
 
 
-def _matrix(rows: Sequence[Row]) -> str:
+def _matrix(rows: Sequence[Row], figure: Callable[[Figures], str]) -> str:
     tools = _by_tool(rows)
     lines = [
-        [scenario, *(f"{100 * f[scenario].median:.1f}" if scenario in f else "" for f in tools.values())]
+        [scenario, *(figure(f[scenario]) if scenario in f else "" for f in tools.values())]
         for scenario in sorted(by("scenario", rows))
     ]
     return _markdown([["scenario", *tools], *lines])
@@ -163,25 +170,25 @@ def _matrix(rows: Sequence[Row]) -> str:
 
 def _wins(rows: Sequence[Row]) -> str:
     tools = _by_tool(rows)
-    ours, peers = tools.pop(OURS), _peers(tools)
+    each, peers = tools.pop(OURS), _peers(tools)
     whole, mine = _peers(by("tool", rows)), by("tool", rows)[OURS]
     lines = []
     if beaten := [t for t, f in whole.items() if mine.better_than(f)]:
         lines.append(f"- Over the suite faster (median time) and more accurate (median and p90) than {_list(beaten)}.")
     if beaten := [t for t, f in whole.items() if mine.median < f.median and mine.p90 < f.p90 and t not in beaten]:
         lines.append(f"- Over the suite more accurate (median and p90), if not faster, than {_list(beaten)}.")
-    best = [s for s, f in ours.items() if all(f.median <= p[s].median for p in peers.values() if s in p)]
-    lines.append(f"- The smallest median error of all in {len(best)} of {len(ours)} scenarios: {_list(best)}.")
+    best = [s for s, f in each.items() if all(f.median <= p[s].median for p in peers.values() if s in p)]
+    lines.append(f"- The smallest median error of all in {len(best)} of {len(each)} scenarios: {_list(best)}.")
     return "\n".join(lines)
 
 
 def _losses(rows: Sequence[Row]) -> str:
     tools = _by_tool(rows)
-    ours, peers = tools.pop(OURS), _peers(tools)
+    each, peers = tools.pop(OURS), _peers(tools)
     mine, lines = by("tool", rows)[OURS], []
     if ahead := [t for t, f in _peers(by("tool", rows)).items() if f.better_than(mine)]:
         lines.append(f"- **Over the suite faster and more accurate than ours: {_list(ahead)}.**")
-    for s, f in sorted(ours.items()):
+    for s, f in sorted(each.items()):
         closer = {t: p[s] for t, p in peers.items() if s in p and p[s].median < f.median}
         if not closer:
             continue
@@ -198,7 +205,7 @@ def _held_out(rows: Sequence[Row]) -> str:
     parts = [_tools(tools)]
     if OURS in tools:
         parts.append(_scenarios(tools[OURS]))
-    return "\n\n".join([*parts, _matrix(rows)])
+    return "\n\n".join([*parts, "Median error, %:", _matrix(rows, lambda f: f"{100 * f.median:.1f}")])
 
 
 def _assumptions() -> str:

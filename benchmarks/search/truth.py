@@ -32,6 +32,10 @@ from .scenarios import HELD_OUT, SUITE, Scenario, service_rate
 FILE = Path(__file__).with_name("truths.json")
 CHUNK, COARSE, FINE = 200_000, 400_000, 16_000_000
 """Requests: simulated at once, in a run that only looks for the region, and in all the others together."""
+LEAST_S, ENOUGH = 4000.0, 1_200_000
+"""A run lasts as long as the one at least, or has as many requests as the other."""
+WINDOWS = 60
+"""Stretches of which a variance is taken, at least."""
 SPREAD = 0.6
 REPLICAS = 10
 PRECISE = 0.0015
@@ -131,7 +135,9 @@ def outcomes(scenario: Scenario, server: Server, load: float, seed: int) -> Iter
 
 
 def shares(scenario: Scenario, server: Server, load: float, requests: int, seed: int) -> Floats:
-    """The share of requests that are bad by each objective, the first twentieth left out."""
+    """The share of requests that are bad by each objective, the first twentieth left out; over more `requests` where
+    they come fast: what matters is how often the queue is new."""
+    requests = max(requests, min(int(LEAST_S * service_rate(server)), ENOUGH))
     bad, n, seen = np.zeros(len(scenario.objectives)), 0, 0
     for _, latency in outcomes(scenario, server, load, seed):
         latency = latency[max(requests // 20 - seen, 0) :]
@@ -187,7 +193,8 @@ def find(scenario: Scenario, t: float = 0.0) -> tuple[float, float, int, float]:
     def crossing(bad: Floats) -> float:
         """From the mean share at each load."""
         c, b, a = np.polyfit(logs, np.log(bad.mean(0) / budgets[objective]), 2)
-        return centre * math.exp((-b + math.sqrt(b * b - 4 * a * c)) / (2 * c) if abs(c) > 1e-9 else -a / b)
+        bend = 4 * a * c / b**2
+        return centre * math.exp(b * (math.sqrt(1 - bend) - 1) / (2 * c) if 1e-9 < abs(bend) < 1 else -a / b)
 
     bad, se = np.empty((0, len(loads))), math.inf
     while se > PRECISE * centre and len(bad) < 4 * REPLICAS:
@@ -214,13 +221,13 @@ def counting_limit(scenario: Scenario, capacity: float, objective: int, slope: f
         bad += np.bincount(missed, minlength=size)
         sent += np.bincount(place, minlength=size)
         total += len(at)
-        if total >= FINE // 2:
+        if total >= FINE // 2 and at[-1] > WINDOWS * TIMES[0]:
             break
     out: list[float] = []
     for seconds in TIMES:
         each = int(seconds / second)
         windows = len(bad) // each
-        if windows < 60:  # too few to see the variance: independent from there on
+        if windows < WINDOWS:  # too few to see the variance: independent from there on
             out.append(out[-1] * math.sqrt(TIMES[len(out) - 1] / seconds) if out else math.nan)
             continue
         k, n = (x[: windows * each].reshape(windows, each).sum(1) for x in (bad, sent))
