@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tools", nargs="+", help="names of rows")
     parser.add_argument("--scenarios", nargs="+", help="how their names begin")
     parser.add_argument("--held-out", action="store_true", help="the scenarios held out from tuning instead")
-    parser.add_argument("--subset", action="store_true", help="3 minutes of ours, judged against bounds; no file is written")
+    parser.add_argument("--subset", action="store_true", help="3 minutes of ours, judged against bounds")
     parser.add_argument("--resume", action="store_true", help="keep the searches that are in the file")
     parser.add_argument("--out", type=Path, help="the file; results.jsonl beside this one, or held-out.jsonl")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
