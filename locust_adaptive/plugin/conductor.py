@@ -158,8 +158,8 @@ class Conductor:
 
     def _take(self, kind: str, worker: str, data: Any) -> None:
         if kind == ALIVE:
-            self._roll.hear(worker, data["at"], data["setup"])
-            if worker in self.workers:
+            self._roll.hear(worker, data["at"], data["setup"], data["users"])
+            if worker in self.workers and self._may_load(worker):
                 self._side.send(LEASE, {"at": data["at"]}, worker)
         elif kind == WHO:
             self._roll.answer(worker, data)
@@ -167,6 +167,11 @@ class Conductor:
             self._roll.refuse(worker, data)
         elif kind == SLICES and data["setup"] == self._setups:
             self._take_shipment(worker, Shipment.from_plain(data["shipment"]))
+
+    def _may_load(self, worker: str) -> bool:
+        """Shares of a rate change at once; Locust's users take their time to come and go."""
+        open_loop = self.plan.settings.loop == "open"
+        return open_loop or self._roll.may_load(worker, self._setups, self._side.intended)
 
     def _take_shipment(self, worker: str, shipment: Shipment) -> None:
         merger = self._mergers.get(shipment.probe)

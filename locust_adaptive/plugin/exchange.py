@@ -8,16 +8,19 @@
                        adaptive_end      load away, abort what is open
     worker -> master   adaptive_who      versions, user classes, digests of the traces: the answer to adaptive_ask
                        adaptive_refused  why this worker cannot take part: the other answer, also to adaptive_setup
-                       adaptive_alive    `at`, the worker's own clock, every half second from adaptive_ask on
+                       adaptive_alive    `at`, the worker's own clock, its set-up and its users, every half second from
+                                         adaptive_ask on, and in answer to adaptive_setup
                        adaptive_slices   a Shipment, with the number of the set-up it was counted under
 
 A lease names a time of the worker's own clock: the last `at` that the master heard. So no two clocks are compared, and
-one that a stopped worker finds in its mailbox when it wakes is as old as it is. Channels keep the order of messages in
-each direction. Handlers run in Locust's message pump: they only take note, or set what is cheap to set.
+one that a stopped worker finds in its mailbox when it wakes is as old as it is. In closed loop a worker that joins gets
+none before the users that leave others for it have left. Channels keep the order of messages in each direction.
+Handlers run in Locust's message pump: they only take note, or set what is cheap to set.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,6 +57,13 @@ class MasterSide:
             return int(self._runner.user_count)
         clients = self._runner.clients
         return int(clients[worker].user_count) if worker in clients else 0
+
+    def intended(self, worker: str) -> float:
+        """Users that Locust means a worker to have now, at most; in one process that is no matter."""
+        if not isinstance(self._runner, MasterRunner):
+            return math.inf
+        dispatcher = self._runner._users_dispatcher
+        return sum(dispatcher._users_on_workers.get(worker, {}).values()) if dispatcher is not None else 0
 
     def dismiss(self, worker: str, why: str) -> None:
         """Have a worker end itself: one of ours knows why then, any other just quits."""

@@ -6,7 +6,7 @@ the time in which this process stood still itself is nobody's silence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .identity import Identity, differences
 
@@ -33,6 +33,8 @@ class Roll:
         self._silent: dict[str, float] = {}
         self._told: dict[str, float] = {}
         self._setup: dict[str, int] = {}
+        self._users: dict[str, int] = {}
+        self._loading: set[str] = set()
 
     def call(self, listed: Sequence[str], seconds: float) -> list[str]:
         """So much time has passed, and Locust lists these. Returns those to be asked who they are, if need be again: a
@@ -43,12 +45,13 @@ class Roll:
         self._silent.update({worker: 0.0 for worker in listed if worker not in self._silent})
         return [worker for worker in self.pending if worker not in self._told]
 
-    def hear(self, worker: str, at: float, setup: int) -> None:
-        """A sign of life, sent at `at` by the worker's own clock, under this set-up."""
+    def hear(self, worker: str, at: float, setup: int, users: int) -> None:
+        """A sign of life, sent at `at` by the worker's own clock, under this set-up, with so many users."""
         if worker in self._silent:
             self._silent[worker] = 0.0
             self._told[worker] = at
             self._setup[worker] = setup
+            self._users[worker] = users
 
     def answer(self, worker: str, who: Identity) -> None:
         self._known[worker] = who
@@ -64,6 +67,14 @@ class Roll:
     def all_in(self, setup: int) -> bool:
         """Have all members taken this set-up?"""
         return all(self._setup.get(worker) == setup for worker in self.members)
+
+    def may_load(self, member: str, setup: int, intended: Callable[[str], float]) -> bool:
+        """May this one's users make load? One that did goes on. One that came, or came back, has to wait until all have
+        taken this set-up and none has more users than intended: others may still have those that it was to have."""
+        waiting = not self._loading.issuperset(self.members)
+        if waiting and self.all_in(setup) and all(self._users[worker] <= intended(worker) for worker in self.members):
+            self._loading.update(self.members)
+        return member in self._loading
 
     @property
     def pending(self) -> list[str]:
@@ -96,4 +107,5 @@ class Roll:
     def admit(self, workers: Sequence[str]) -> None:
         """These take part from now on. Whoever comes later must be like the first."""
         self.members = list(workers)
+        self._loading.intersection_update(workers)
         self._like = dict(self._known[workers[0]])

@@ -25,6 +25,7 @@ from ..search.meter import ARRIVAL
 from . import inflight
 from .guards import clock
 from .inflight import instruments
+from .lease import lease_of
 from .pool import Pool
 from .timers import make_timer
 
@@ -42,10 +43,9 @@ class Scheduler:
 
     The rate is `set_rate`'s absolute share, or without one (any plain Locust run) each live token's class attribute
     `rate`. **A worker without a live token sends nothing**, whatever its rate; what would have been due meanwhile is
-    not made up later, as the user count then says that there is no load. Nor does it send anything after `until`, by
-    the plug-in's clock, which whoever leads a search moves on. What a share should have sent and could not, for these
-    reasons or because this process stood still (`LATE_S`), is *skipped*: told to the meter, so that nobody takes the
-    pause for load.
+    not made up later, as the user count then says that there is no load. Nor does it send anything after the end of the
+    process's `Lease`. What a share should have sent and could not, for these reasons or because this process stood
+    still (`LATE_S`), is *skipped*: told to the meter, so that nobody takes the pause for load.
 
     Arrivals above `cap` in flight are dropped, and counted by the meter; `growth` virtual users a second are built, at
     most, where the class has an `on_start`; both may change at any time. `on_broken(message)` is told when a class can
@@ -57,7 +57,6 @@ class Scheduler:
         self.cap = 2000
         self.growth = 50.0
         self.grace: float | None = None
-        self.until = math.inf
         self.on_broken: Callable[[str], None] | None = None
         self.tokens: Counter[Any] = Counter()
         """Live tokens by user class."""
@@ -65,6 +64,7 @@ class Scheduler:
         """Arrivals since the test began, dropped ones included and skipped ones not."""
         self.dropped = self.skipped = 0
         self._environment = environment
+        self._lease = lease_of(environment)
         self._rng = rng or random.Random()
         self._pools: dict[Any, Pool] = {}
         self._rate: float | None = None
@@ -232,7 +232,7 @@ class Scheduler:
     def _hand_over(self, now: float, due: float) -> None:
         if now - due > LATE_S:
             self._stood_until = now
-        if due <= self._stood_until or now > self.until or not self._effective:
+        if due <= self._stood_until or now > self._lease.until or not self._effective:
             self._skip(now)
             return
         if len(self._classes) == 1:

@@ -1,5 +1,5 @@
-"""The hooks in Locust's task loop: a virtual user waits for an arrival before a task, and gives it back after; and a
-user that is stopped while it waits does not wake once more.
+"""The hooks in Locust's task loop: a virtual user waits for an arrival before a task, and gives it back after; any
+other user waits for the lease; and a user that is stopped while it waits does not wake once more.
 
 All else in `TaskSet.run` stays Locust's: weights, nesting, sequences, interrupts, exceptions, stopping.
 """
@@ -7,9 +7,12 @@ All else in `TaskSet.run` stays Locust's: weights, nesting, sequences, interrupt
 import sys
 from typing import Any
 
-from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING, TaskSet
+from locust.exception import StopUser
+from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING, TaskSet
 from locust.user.users import User
 
+from .guards import clock
+from .lease import ATTRIBUTE, Lease
 from .virtualuser import virtual_user_of
 
 _execute_next_task = TaskSet.execute_next_task
@@ -37,12 +40,25 @@ def has_started(user: Any) -> bool:
 
 
 def _hooked_execute_next_task(self: Any) -> None:
-    vu = virtual_user_of(self._user)
+    user = self._user
+    vu = virtual_user_of(user)
     if vu is not None:
         vu.await_arrival()
     else:
-        self._user._adaptive_started = True
+        lease = getattr(user.environment, ATTRIBUTE, None)
+        if lease is not None and clock() > lease.until:
+            _await_lease(user, lease)
+        user._adaptive_started = True
     _execute_next_task(self)
+
+
+def _await_lease(user: Any, lease: Lease) -> None:
+    """Between two tasks, as in Locust's own wait: a stop ends it at once."""
+    user._state = LOCUST_STATE_WAITING
+    lease.wait()
+    if user._state == LOCUST_STATE_STOPPING:
+        raise StopUser
+    user._state = LOCUST_STATE_RUNNING
 
 
 def _hooked_wait(self: Any) -> None:

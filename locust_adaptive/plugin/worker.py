@@ -21,6 +21,7 @@ from .guards import Collector, CpuMeter, HubLag, clock, protect
 from .host import HostMeter
 from .identity import has_trace, identity
 from .inflight import install, instruments
+from .lease import lease_of
 from .roll import LEASE_S
 from .scheduler import scheduler_of
 
@@ -46,6 +47,7 @@ class Agent:
     def __init__(self, environment: Any) -> None:
         self._environment = environment
         self._side = WorkerSide(environment.runner, self)
+        self._lease = lease_of(environment)
         self._lag = HubLag()
         self._cpu = CpuMeter()
         self._host = HostMeter()
@@ -65,7 +67,7 @@ class Agent:
 
     def ask(self) -> None:
         """A search is there: make no load until told, and say who this is."""
-        scheduler_of(self._environment).until = -math.inf
+        self._lease.move(-math.inf)
         self._unheard = 0.0
         if not self._reporter:
             self._reporter = gevent.spawn(self._report)
@@ -85,7 +87,7 @@ class Agent:
         except ValueError as e:  # a trace that is not here, or has nothing for this worker to play
             instruments.meter = self._meter = None
             self._side.send(REFUSED, str(e))
-        self._say_alive()
+        gevent.spawn(self._say_alive)  # after what Locust was told before this: the users that it starts must count
 
     def _set_up(self, data: Mapping[str, Any]) -> None:
         if self._open_loop:
@@ -124,8 +126,7 @@ class Agent:
 
     def lease(self, at: float) -> None:
         """The master heard this worker, at `at` of its own clock."""
-        scheduler = scheduler_of(self._environment)
-        scheduler.until = max(scheduler.until, at + LEASE_S)
+        self._lease.move(max(self._lease.until, at + LEASE_S))
 
     def leave(self, why: str) -> None:
         """This worker does not fit into the search: Locust's own word to quit follows."""
@@ -136,12 +137,12 @@ class Agent:
     def end(self) -> None:
         """The search is over: what is in flight need not end to be counted."""
         self._environment.stop_timeout = min(self._environment.stop_timeout or 0.0, GRACE_S)
-        scheduler = scheduler_of(self._environment)
         if self._open_loop:
+            scheduler = scheduler_of(self._environment)
             scheduler.set_rate(0.0)
             # Blocks until the killed greenlets are gone: not in the message pump.
             gevent.spawn(scheduler.abort)
-        scheduler.until = -math.inf
+        self._lease.move(-math.inf)
         if self._reporter:
             self._reporter.kill(block=False)
             self._reporter = None
@@ -156,14 +157,14 @@ class Agent:
         from .shape import AdaptiveShape
 
         if isinstance(self._environment.shape_class, AdaptiveShape) and not self._reporter:
-            scheduler_of(self._environment).until = -math.inf
+            self._lease.move(-math.inf)
             gevent.spawn_later(LEASE_S, self._no_search)
         else:
             self._no_search()
 
     def _no_search(self) -> None:
         if not self._reporter:  # the users were started without the shape (--class-picker): as they are
-            scheduler_of(self._environment).until = math.inf
+            self._lease.move(math.inf)
 
     def _on_heartbeat(self, **_: Any) -> None:
         self._unheard = 0.0
@@ -180,7 +181,7 @@ class Agent:
         self._side.send(kind, answer)
 
     def _say_alive(self) -> None:
-        self._side.send(ALIVE, {"at": clock(), "setup": self._setup})
+        self._side.send(ALIVE, {"at": clock(), "setup": self._setup, "users": self._side.users})
 
     def _report(self) -> None:
         """Every half second: a sign of life, and the slice that has ended. And is the master still there?"""
@@ -205,8 +206,10 @@ class Agent:
                 self._ship(meter, now)
 
     def _ship(self, meter: Meter, now: float) -> None:
-        scheduler = scheduler_of(self._environment)
-        users = sum(scheduler.tokens.values()) if self._open_loop else self._side.users
+        if self._open_loop:
+            users = sum(scheduler_of(self._environment).tokens.values())
+        else:  # those that have to wait are no load
+            users = 0 if self._lease.missed() else self._side.users
         meter.health(self._cpu.read(), self._lag.read(), users, self._host.read())
         for shipment in meter.collect(now):
             self._side.send(SLICES, {"setup": self._setup, "shipment": shipment.to_plain()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,6 +53,8 @@ class Side:
         self.who: dict[str, dict[str, str] | str | None] = {}
         self.mute: set[str] = set()
         self.live = 5
+        self.has: dict[str, int] = {}
+        self.means: dict[str, int] = {}
         self.sent: list[tuple[str, dict[str, Any], str]] = []
         self.on_message: Any = None
         self.setup = 0
@@ -63,10 +66,13 @@ class Side:
     def users(self, worker: str) -> int:
         return self.live
 
+    def intended(self, worker: str) -> float:
+        return self.means.get(worker, math.inf)
+
     def beat(self) -> None:
         """A sign of life from all."""
         for worker in set(self.names) - self.mute:
-            self.on_message(ALIVE, worker, {"at": 7.0, "setup": self.setup})
+            self.on_message(ALIVE, worker, {"at": 7.0, "setup": self.setup, "users": self.has.get(worker, 0)})
 
     def send(self, kind: str, data: Mapping[str, Any], worker: str) -> None:
         self.sent.append((kind, dict(data), worker))
@@ -302,8 +308,8 @@ def test_a_worker_that_comes_later_and_differs_is_sent_away(two: Conducted) -> N
 
 
 def test_a_sign_of_life_is_answered_with_a_lease_only_if_it_takes_part(two: Conducted) -> None:
-    two.side.on_message(ALIVE, "gone", {"at": 4.0, "setup": 1})
-    two.side.on_message(ALIVE, "b", {"at": 5.0, "setup": 1})
+    two.side.on_message(ALIVE, "gone", {"at": 4.0, "setup": 1, "users": 1})
+    two.side.on_message(ALIVE, "b", {"at": 5.0, "setup": 1, "users": 1})
     leases = lambda: [(data["at"], w) for kind, data, w in two.side.sent if kind == LEASE]  # noqa: E731
     wait_until(lambda: (5.0, "b") in leases(), "a lease")
     assert "gone" not in [w for _, w in leases()]
@@ -326,6 +332,39 @@ def test_a_worker_that_falls_silent_is_left_out_and_comes_back(monkeypatch: pyte
     made.conductor.stop("over")
 
 
+@pytest.mark.parametrize(("user_class", "at_once"), [(Visiting, False), (Arriving, True)])
+def test_one_that_comes_back_has_its_lease_when_its_users_are_not_too_many(
+    user_class: Any, at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In closed loop: others have the users that were taken for lost, until Locust has stopped them."""
+    monkeypatch.setattr(roll, "AWAY_S", 0.6)
+    made = Conducted(Side("a", "b"), *[(16.0, 60.0)] * 3, user_class=user_class).start()
+    side = made.side
+
+    def leased() -> set[str]:
+        """Who gets a lease for the next sign of life."""
+        side.sent.clear()
+        side.beat()
+        wait_until(lambda: made.conductor._queue.empty(), "its answer")
+        return {worker for _, worker in side.told(LEASE)}
+
+    assert leased() == {"a", "b"}
+    side.mute = {"b"}
+    side.has = {"a": 16, "b": 8}
+    wait_until(lambda: made.conductor.workers == ["a"], "the loss")
+    assert leased() == {"a"}
+    side.means = {"a": 8, "b": 8}
+    side.mute = set()
+    wait_until(lambda: made.conductor.workers == ["a", "b"], "both again")
+    assert leased() == ({"a", "b"} if at_once else {"a"})
+    side.has["a"] = 8
+    leased()
+    assert leased() == {"a", "b"}
+    side.has["a"] = 16
+    assert leased() == {"a", "b"}, "it keeps it while users come and go"
+    made.conductor.stop("over")
+
+
 def test_slices_counted_under_an_earlier_set_up_are_left_alone(two: Conducted) -> None:
     """A drain goes on under its number after the workers changed: what was on its way is of the one before."""
     shipment = Shipment(1, (Flow(0, intended=5),)).to_plain()
@@ -340,7 +379,7 @@ def test_time_passes_although_messages_keep_coming(two: Conducted) -> None:
     """Else the loss of one of many workers would not be seen while the others talk."""
 
     def passed() -> bool:
-        two.side.on_message(ALIVE, "a", {"at": 1.0, "setup": 1})
+        two.side.on_message(ALIVE, "a", {"at": 1.0, "setup": 1, "users": 1})
         return any(isinstance(event, TimePassed) for event, _ in two.log)
 
     wait_until(passed, "a tick", 3)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
+from locust.dispatch import UsersDispatcher
 from locust.env import Environment
 from locust.rpc.protocol import Message
 from locust.runners import WorkerNode
@@ -30,6 +32,10 @@ from locust_adaptive.plugin.exchange import (
 from locust_adaptive.plugin.identity import versions
 from locust_adaptive.replay.sharding import ShardMap
 from locust_adaptive.search.slices import Cohort, Flow, NameCounts, Shipment
+
+
+class Ranker(User):
+    pass
 
 
 class Told:
@@ -68,7 +74,7 @@ def test_locally_master_and_worker_are_one_process() -> None:
     heard: list[Any] = []
     master.on_message = lambda *message: heard.append(message)
     assert master.workers() == [worker.name] == [LOCAL]
-    assert (master.users(LOCAL), worker.is_remote) == (0, False)
+    assert (master.users(LOCAL), master.intended(LOCAL), worker.is_remote) == (0, math.inf, False)
     hold = {"probe": 1, "share": 2.0, "at": None}
     told = [
         (ASK, {}),
@@ -88,7 +94,12 @@ def test_locally_master_and_worker_are_one_process() -> None:
         (LEAVE, "no"),
         (END, None),
     ]
-    answers = [(WHO, versions()), (REFUSED, "no trace"), (ALIVE, {"at": 1.0, "setup": 2}), (SLICES, {"setup": 2})]
+    answers = [
+        (WHO, versions()),
+        (REFUSED, "no trace"),
+        (ALIVE, {"at": 1.0, "setup": 2, "users": 3}),
+        (SLICES, {"setup": 2}),
+    ]
     for kind, data in answers:
         worker.send(kind, data)
     assert heard == [(kind, LOCAL, data) for kind, data in answers]
@@ -112,6 +123,15 @@ def test_the_master_knows_only_workers_that_can_make_load() -> None:
     master._runner.clients = clients
     assert master.workers() == ["a", "b", "c"]
     assert (master.users("b"), master.users("gone")) == (4, 0)
+    master._runner._users_dispatcher = None
+    assert master.intended("b") == 0
+    nodes = [WorkerNode("a"), WorkerNode("b")]
+    dispatcher = master._runner._users_dispatcher = UsersDispatcher(nodes[:1], [Ranker])
+    dispatcher.new_dispatch(5, 100.0)
+    assert [sum(users.values()) for users in next(dispatcher).values()] == [5]
+    assert [master.intended(worker) for worker in "ab"] == [5, 0]
+    dispatcher.add_worker(nodes[1])
+    assert [master.intended(worker) for worker in "ab"] == [3, 2], "before anybody is told"
 
 
 def test_a_worker_is_told_why_before_it_must_quit() -> None:

@@ -15,6 +15,7 @@ from locust.exception import RescheduleTask, RescheduleTaskImmediately, StopUser
 from locust_adaptive.plugin import scheduler, taskloop
 from locust_adaptive.plugin.guards import HubLag, clock
 from locust_adaptive.plugin.inflight import instruments
+from locust_adaptive.plugin.lease import lease_of
 from locust_adaptive.plugin.openloop import OpenLoop, is_open_loop
 from locust_adaptive.plugin.scheduler import ARRIVAL, scheduler_of
 from locust_adaptive.plugin.timers import LoopTimer, TimerFd
@@ -577,14 +578,14 @@ def test_after_a_stop_of_the_process_there_is_no_burst(monkeypatch: pytest.Monke
 
 def test_nothing_is_sent_after_the_time_that_is_allowed() -> None:
     with Lab(Fast) as lab:
-        lab.scheduler.until = -math.inf
+        lease_of(lab.environment).move(-math.inf)
         lab.scheduler.set_rate(200)
         lab.users(1)
         wait_until(lambda: lab.scheduler.skipped > 20, "20 arrivals")
         assert lab.scheduler.arrivals == lab.backend.received == 0
-        lab.scheduler.until = clock() + 0.3
+        lease_of(lab.environment).move(clock() + 0.3)
         lab.arrivals(20)
-        wait_until(lambda: clock() > lab.scheduler.until, "its end")
+        wait_until(lambda: clock() > lease_of(lab.environment).until, "its end")
         made = lab.scheduler.arrivals
         gevent.sleep(0.1)
         assert lab.scheduler.arrivals == made

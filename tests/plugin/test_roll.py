@@ -31,7 +31,7 @@ def test_each_is_asked_until_it_is_heard_and_awaited() -> None:
     assert roll.call(["a", "b"], 0.0) == ["a", "b"]
     roll.answer("a", OURS)
     assert roll.call(["a", "b", "c"], 0.5) == ["b", "c"]
-    roll.hear("b", 1.0, 0)
+    roll.hear("b", 1.0, 0, 1)
     assert roll.call(["a", "b", "c"], 0.5) == ["c"]
     assert (roll.pending, roll.present, roll.odd) == (["b", "c"], ["a"], {})
     wait(roll, ANSWER_S, "a", "b", "c")
@@ -43,7 +43,7 @@ def test_no_answer_is_named_unless_it_lives() -> None:
     roll = Roll(OURS)
     roll.call(["a", "b"], 0.0)
     for _ in range(round(2 * ANSWER_S)):
-        roll.hear("b", 0.0, 0)
+        roll.hear("b", 0.0, 0, 1)
         wait(roll, 1.0, "a", "b")
     assert roll.pending == ["b"]
     assert list(roll.odd) == ["a"]
@@ -53,11 +53,11 @@ def test_no_answer_is_named_unless_it_lives() -> None:
 def test_silence_takes_out_of_the_search_and_a_word_brings_back() -> None:
     roll = called("a", "b")
     wait(roll, AWAY_S - 0.5, "a", "b")
-    roll.hear("a", 5.0, 1)
+    roll.hear("a", 5.0, 1, 1)
     wait(roll, 1.0, "a", "b")
     assert roll.present == ["a"]
     assert not roll.deserted
-    roll.hear("b", 6.0, 1)
+    roll.hear("b", 6.0, 1, 1)
     assert roll.present == ["a", "b"]
     assert (roll.heard_at("a"), roll.heard_at("b"), roll.heard_at("c")) == (5.0, 6.0, None)
 
@@ -78,17 +78,40 @@ def test_deserted() -> None:
     roll = called("a", "b")
     wait(roll, AWAY_S, "a", "b")
     assert roll.deserted
-    roll.hear("b", 1.0, 1)
+    roll.hear("b", 1.0, 1, 1)
     assert not roll.deserted
     assert not Roll(OURS).deserted
 
 
 def test_a_set_up_is_in_force_once_all_have_it() -> None:
     roll = called("a", "b")
-    roll.hear("a", 1.0, 2)
+    roll.hear("a", 1.0, 2, 1)
     assert not roll.all_in(2)
-    roll.hear("b", 1.0, 2)
+    roll.hear("b", 1.0, 2, 1)
     assert roll.all_in(2)
+
+
+def test_whoever_comes_back_may_load_once_nobody_has_too_many_users() -> None:
+    """`b` was silent, and `a` took its 8 of 16 users."""
+    roll, intended = called("a", "b"), {"a": 8, "b": 8}
+
+    def may_load(setup: int) -> list[bool]:
+        return [roll.may_load(worker, setup, intended.__getitem__) for worker in "ab"]
+
+    roll.hear("a", 1.0, 1, 0)
+    assert may_load(1) == [False, False], "b may have more than it should"
+    roll.hear("b", 1.0, 1, 0)
+    assert may_load(1) == [True, True]
+    roll.hear("a", 1.5, 1, 16)
+    assert may_load(1) == [True, True], "users that leave go on with what they do"
+    roll.admit(["a"])
+    assert roll.may_load("a", 2, intended.__getitem__)
+    roll.admit(["a", "b"])
+    roll.hear("b", 9.0, 3, 8)
+    assert may_load(3) == [True, False], "a is not heard yet: it may have been told of more users"
+    for users, fits in [(16, False), (9, False), (8, True), (16, True)]:
+        roll.hear("a", 9.0, 3, users)
+        assert may_load(3) == [True, fits], users
 
 
 @pytest.mark.parametrize(
