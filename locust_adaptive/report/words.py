@@ -26,12 +26,16 @@ REASONS = {
         "raise --adaptive-max (and -u, if given) if the generator and the target may take more",
     ),
     "below_minimum": Word(
-        "the lowest load allowed already fails the SLO; or too many requests fail, and no fewer at lighter loads",
+        "the lowest load allowed fails the SLO, for two minutes; or too many requests fail, and no fewer at lighter loads",
         "see whether the target answers at all and whether the SLO fits it; or lower --adaptive-min",
     ),
     "not_precise": Word(
         "the interval did not become as narrow as asked: the target's latency varies too much",
         "look for what varies in the target, or ask for less with --adaptive-precision",
+    ),
+    "not_verified": Word(
+        "loads below the estimate failed when they were held: the estimate is not to be trusted",
+        "look for what the target does in a long soak, or in bursts, that it does not do in a short probe",
     ),
     "budget_spent": Word(
         "the time allowed was over before the answer was precise enough",

@@ -38,6 +38,11 @@ class Grid:
             return self._clamp(load)
         return self._clamp(round(load) if self.kind == "users" else float(f"{load:.2e}"))
 
+    def at_most(self, load: float) -> float:
+        """The highest grid point not above a load, or the minimum."""
+        snapped = self.snap(load)
+        return snapped if snapped <= load else self.below(load)
+
     def below(self, load: float) -> float:
         """The highest grid point below a load, or the minimum."""
         if not self.minimum < load <= self.maximum:

@@ -30,6 +30,8 @@ from .warmup import warmup_end
 MIN_DWELLS, MAX_DWELLS = 6, 60
 MAX_LOCATES = 12
 CANARY_EVERY_S = 90.0
+MAY_BE_COLD_S, COLD_LOOK_S = 120.0, 10.0
+"""A server that fails at the lowest load may be cold: before this second it is asked again, for so long at a time."""
 INVALID_LIMIT, COOL_DOWN_S = 3, 4.0
 """So many invalid probes in a row end the search; each repeat waits so much longer before it counts."""
 DITHER = (1.0, 0.5, 1.0, 0.0)
@@ -80,6 +82,10 @@ class AdaptivePolicy:
                 return None
             lowest = min(t.load for t in ramp)
             if lowest <= settings.grid.minimum:
+                if past.now < MAY_BE_COLD_S:
+                    probe = self._ramp_probe(settings.grid.minimum)
+                    seconds = max(probe.max_s, COLD_LOOK_S)
+                    return replace(probe, min_s=seconds, max_s=seconds, repeats=last.number)
                 return self._conclude(past, stalls, "unresolved", "below_minimum")
             return self._ramp_probe(settings.grid.snap(lowest / 4))
         if last.load >= settings.grid.maximum:
@@ -98,7 +104,7 @@ class AdaptivePolicy:
 
     def _gate(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
         settings, gates = self._settings, past.of(Purpose.GATE)
-        load = settings.grid.snap(past.gate_load)
+        load = settings.grid.at_most(past.gate_load)
         if gates:
             last = gates[-1]
             # A gate may fail where a higher load passed: batch timers. Otherwise the server has not recovered, or is
@@ -107,8 +113,10 @@ class AdaptivePolicy:
             if last.verdict is not Verdict.FAIL or (above and not last.overloaded):
                 return replace(last.probe, repeats=last.number) if self._cut_short(gates) else None
             if last.load <= settings.grid.minimum:
+                if past.now < MAY_BE_COLD_S:
+                    return replace(last.probe, repeats=last.number)
                 return self._conclude(past, stalls, "unresolved", "below_minimum")
-            load = settings.grid.snap(last.load / 2)
+            load = max(settings.grid.snap(last.load / 2), settings.grid.minimum)
         return self._gate_probe(load)
 
     def _gate_probe(self, load: float) -> Probe:
@@ -171,8 +179,11 @@ class AdaptivePolicy:
             seconds, holds = past.soak(soaks[-1].load)
             if holds and seconds < settings.soak_s:
                 return self._soak(soaks[-1].load, seconds)
-            if holds or len(levels) >= 3:
+            if holds:
                 return None
+            if len(levels) >= 3:
+                refuted = all(t.verdict is Verdict.FAIL for t in soaks)
+                return self._conclude(past, stalls, "unresolved", "not_verified") if refuted else None
         below = estimate.at(-1.3 - len(levels)) if settings.loop == "open" else past.users_capacity - len(levels)
         load = settings.grid.snap(below)
         if soaks and load >= min(levels):
@@ -218,8 +229,7 @@ class AdaptivePolicy:
         most = DAMPING * past.best
         if self._settings.loop == "closed":
             return max(math.floor(most), past.best + 1)
-        load = self._settings.grid.snap(most)
-        return load if load <= most else self._settings.grid.below(load)
+        return self._settings.grid.at_most(most)
 
     @staticmethod
     def _cut_short(trials: Sequence[Trial]) -> bool:

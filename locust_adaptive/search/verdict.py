@@ -18,7 +18,7 @@ DISBELIEVED = 0.90
 """... and fails when they are nine to one that they do not."""
 ENOUGH = 10
 """Fewer requests than this decide nothing."""
-SHORT_S, STRAINED, STRAINED_SHORT = 8.0, 1.25, 0.7
+SHORT_S, STRAINED, STRAINED_SHORT = 8.0, 1.0, 0.6
 """Open loop: with a `strain` above this a probe, or one of less than so many seconds, is too close to the limit to pass
 by having missed it rarely."""
 

@@ -52,6 +52,14 @@ def test_neighbours_are_the_nearest_points_on_either_side(grid: Grid, load: floa
 
 
 @given(grids(), loads)
+def test_at_most_is_the_highest_point_that_is_not_above(grid: Grid, load: float) -> None:
+    point = grid.at_most(load)
+    assert grid.snap(point) == point
+    assert point <= load or point == grid.minimum
+    assert grid.above(point) > load or grid.above(point) == grid.maximum
+
+
+@given(grids(), loads)
 def test_above_and_below_undo_each_other(grid: Grid, load: float) -> None:
     point = grid.snap(load)
     if point < grid.maximum:

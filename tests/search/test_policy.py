@@ -2,7 +2,14 @@ import pytest
 
 from locust_adaptive.search.events import Conclusion, Stall
 from locust_adaptive.search.grid import Grid
-from locust_adaptive.search.policy import CANARY_EVERY_S, INVALID_LIMIT, AdaptivePolicy
+from locust_adaptive.search.policy import (
+    CANARY_EVERY_S,
+    COLD_LOOK_S,
+    INVALID_LIMIT,
+    MAY_BE_COLD_S,
+    MIN_DWELLS,
+    AdaptivePolicy,
+)
 from locust_adaptive.search.settings import Loop, Settings
 from locust_adaptive.search.slo import Slo
 from locust_adaptive.search.trial import Probe, Purpose, Trial, Verdict
@@ -88,8 +95,34 @@ def test_the_highest_load_allowed_is_soaked_and_said(loop: Loop) -> None:
 @pytest.mark.parametrize("reason", ["overload", "p95<100ms"])
 def test_a_server_that_fails_at_the_lowest_load_is_below_the_minimum(reason: str) -> None:
     trials = [seen(1, 10, FAIL, reason="overload"), seen(2, 1, UNDECIDED), seen(3, 1, FAIL, Purpose.GATE, reason, 60)]
-    end = conclusion(ask(trials))
+    early = probe(ask(trials, now=MAY_BE_COLD_S - 1))
+    assert (early.load, early.repeats) == (1, 3)
+    end = conclusion(ask(trials, now=MAY_BE_COLD_S))
     assert (end.verdict, end.reason, end.capacity.value) == ("unresolved", "below_minimum", None)
+
+
+def test_the_lowest_load_is_tried_again_while_the_server_may_be_cold() -> None:
+    trials = [seen(1, 10, FAIL, reason="overload"), seen(2, 1, FAIL)]
+    again = probe(ask(trials, now=30))
+    assert (again.purpose, again.load, again.repeats) == (Purpose.RAMP, 1, 2)
+    assert again.min_s >= COLD_LOOK_S
+    warm = probe(ask([*trials, seen(3, 1, PASS)], now=60))
+    assert (warm.purpose, warm.load) == (Purpose.GATE, 1.25)
+    assert conclusion(ask(trials, now=MAY_BE_COLD_S)).reason == "below_minimum"
+
+
+def test_an_estimate_that_every_soak_refutes_is_no_answer() -> None:
+    """The virtual queue knows Poisson arrivals; a server that fails wherever it is held has another capacity."""
+    settings = Settings(Slo.parse("p95<100ms"), "open", Grid.rate(1, 1000), 10, precision=9.0)
+    dwells = [seen(7 + i, 60, PASS, Purpose.REFINE, seconds=12) for i in range(MIN_DWELLS)]
+    trials = [*GATED, seen(6, 75, FAIL, Purpose.LOCATE), *dwells, seen(20, 70, FAIL, Purpose.CHALLENGE)]
+    for i, load in enumerate((58, 56, 54)):
+        soak = AdaptivePolicy(settings).ask(trials, trials[-1].ended, [])
+        assert probe(soak).purpose in (Purpose.VERIFY, Purpose.CANARY)
+        trials.append(seen(21 + i, load, FAIL, Purpose.VERIFY, seconds=30))
+    trials.append(seen(27, 40, PASS, Purpose.CANARY))
+    end = conclusion(AdaptivePolicy(settings).ask(trials, trials[-1].ended, []))
+    assert (end.verdict, end.reason) == ("unresolved", "not_verified")
 
 
 def test_an_invalid_probe_is_repeated_and_the_third_ends_the_search() -> None:
