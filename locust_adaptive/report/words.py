@@ -26,7 +26,7 @@ REASONS = {
         "raise --adaptive-max (and -u, if given) if the generator and the target may take more",
     ),
     "below_minimum": Word(
-        "the lowest load allowed fails the SLO, for two minutes; or too many requests fail, and no fewer at lighter loads",
+        "the lowest load allowed fails the SLO for two minutes; or too many requests fail, and not fewer at less load",
         "see whether the target answers at all and whether the SLO fits it; or lower --adaptive-min",
     ),
     "not_precise": Word(

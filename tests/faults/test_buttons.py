@@ -89,7 +89,7 @@ def buttons(folder: Path) -> Pressed:
 @pytest.mark.scenario(buttons, seconds=50)
 def test_each_search_ends_with_its_own_report(found: Pressed) -> None:
     for search in found.searches:
-        honest(search, capacity=SMALL.capacity)
+        honest(search, capacity=SMALL.capacity, served=SMALL.served)
         numbers = [trial["number"] for trial in search.outcome["trials"]]
         assert numbers[:1] in ([], [1])
         assert "Traceback" not in search.ended.stderr

@@ -66,9 +66,9 @@ def nobody(url: Callable[[], str]) -> Callable[[Path], Found]:
     return lambda folder: Found(run(folder, "-H", url()), None)
 
 
-def true(found: Found, capacity: float = math.inf) -> None:
+def true(found: Found, **truth: float) -> None:
     """What must hold of every one of these."""
-    honest(found.search, capacity=capacity)
+    honest(found.search, **truth)
     assert "Traceback" not in found.search.ended.stdout + found.search.ended.stderr
     if found.stats is not None:
         # What came is what the report says.
@@ -155,7 +155,7 @@ LATER = ("--adaptive-start", "16", "-t", "200s")
 
 @pytest.mark.scenario(against(Mischief(gone=(25.0, 33.0)), *LATER), seconds=200)
 def test_it_goes_away_and_comes_back(found: Found) -> None:
-    true(found, capacity=SMALL.capacity)
+    true(found, capacity=SMALL.capacity, served=SMALL.served)
     trials = found.search.outcome["trials"]
     gone = [t for t in trials if t["reason"] == "target_gone"]
     assert [t["verdict"] for t in gone] == ["INVALID"]
@@ -167,7 +167,7 @@ def test_it_goes_away_and_comes_back(found: Found) -> None:
 
 @pytest.mark.scenario(against(Mischief(gone=(25.0, math.inf)), *LATER, ask=False), seconds=100)
 def test_it_goes_away_for_good(found: Found) -> None:
-    true(found, capacity=SMALL.capacity)
+    true(found, capacity=SMALL.capacity, served=SMALL.served)
     assert found.end == ("unresolved", "target_gone", 3)
     assert "refused" in found.kinds or "reset" in found.kinds
     assert found.search.outcome["capacity"]["low"]
@@ -175,6 +175,6 @@ def test_it_goes_away_for_good(found: Found) -> None:
 
 @pytest.mark.scenario(against(Mischief(), "--adaptive-start", "16", cap=30), seconds=40)
 def test_no_load_above_the_cap(found: Found) -> None:
-    true(found, capacity=SMALL.capacity)
+    true(found, capacity=SMALL.capacity, served=SMALL.served)
     assert found.end == ("unresolved", "ceiling_reached", 3)
     assert found.search.outcome["capacity"]["low"] == 30

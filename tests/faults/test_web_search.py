@@ -109,7 +109,7 @@ def test_a_start_without_workers_is_refused_and_one_with_them_resolves(found: Wa
     assert (outcome["verdict"], outcome["reason"]) == ("resolved", "converged"), outcome
     assert outcome["capacity"]["value"] == pytest.approx(SMALL.capacity, rel=0.08)
     assert outcome["generator"]["workers"] == 2
-    honest(found.first, capacity=SMALL.capacity)
+    honest(found.first, capacity=SMALL.capacity, served=SMALL.served)
 
 
 @by_workers
@@ -137,4 +137,4 @@ def test_new_is_another_search_and_stop_leaves_its_report(found: Watched) -> Non
     assert [trial["number"] for trial in found.last["trials"]] == [trial["number"] for trial in outcome["trials"]]
     before, after = found.received_between
     assert outcome["requests"] <= after - before, "requests of the first search are not counted again"
-    honest(found.second, capacity=SMALL.capacity)
+    honest(found.second, capacity=SMALL.capacity, served=SMALL.served)

@@ -15,7 +15,6 @@ from tests.faults.workers import (
     CAP,
     LONG,
     OPEN_LOOP,
-    SERVED,
     STRANGER,
     Found,
     answers,
@@ -158,7 +157,7 @@ def alone(folder: Path) -> Found:
 
 @pytest.mark.scenario(alone, seconds=40)
 def test_that_this_process_stood_still_is_not_the_target_s_doing(found: Found) -> None:
-    honest(found.search, capacity=SERVED)
+    honest(found.search, capacity=SMALL.capacity, served=SMALL.served)
     assert (found.search.outcome["verdict"], found.search.ended.code) == ("aborted", 130)
     assert found.search.outcome["stalls"] == []
     assert [t["verdict"] for t in found.trials if t["load"] < SMALL.capacity].count("FAIL") == 0

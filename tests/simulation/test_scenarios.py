@@ -110,7 +110,7 @@ def test_stalls_leave_a_lower_strict_capacity() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_server_too_slow_at_any_load_while_cold_is_waited_for(seed: int) -> None:
-    """Three times slower, a batch takes 96 ms: with two in a row no load meets the limit, the lowest allowed neither."""
+    """Three times slower, a batch takes 96 ms: two in a row break the limit, at the lowest load allowed too."""
     server, slo = Server(1, 0.030, 0.0020, 16, 0.005, 0.15, cold=(3.0, 60.0)), "p95<150ms"
     run = simulate(Settings(Slo.parse(slo), "open", Grid.rate(10, 640), 10.0), server, seed)
     ended(run)

@@ -21,6 +21,11 @@ class Setting:
     service: Service
     capacity: float
 
+    @property
+    def served(self) -> float:
+        """Requests a second that the server can serve at all."""
+        return self.service.workers / self.service.mean_s
+
 
 LIMIT_S = 0.25
 QUANTILE = 0.99
