@@ -23,6 +23,9 @@ SOFT_FAILURES = 6
 above."""
 UNFIT_SHARE, UNFIT_LEAST = 0.3, 3
 """With more invalid probes than this share, and so many at least, the others are doubtful too."""
+BOLDER = 0.5
+"""Each dwell without misses in a row takes the next so many standard deviations higher: where hardly a request is late,
+little is learnt."""
 LIGHT = 2.0
 """Arrivals per second, or users, that are light for any server that is to be searched."""
 NONE_GOOD, START_UP_S = 20, 30.0
@@ -313,7 +316,20 @@ class Past:
             seen = {load: n for load, (_, n) in self._by_users.items()}
             return min((grid.snap(value), grid.snap(value + 1)), key=lambda load: (seen.get(load, 0.0), load))
         last = [t.load for t in self.world if t.purpose in (Purpose.LOCATE, Purpose.REFINE, Purpose.CHALLENGE)][-1]
-        return grid.snap(min(max(self.estimate.at(sds), 0.9 * last), 1.1 * last))
+        return grid.snap(min(max(self.estimate.at(sds + BOLDER * self._clean_streak), 0.9 * last), 1.1 * last))
+
+    @cached_property
+    def _clean_streak(self) -> int:
+        """How many of the last dwells, one after the other, had hardly a miss: they taught little."""
+        i = self.binding
+        assert i is not None
+        budget, streak = self.settings.objectives[i].budget or 0.0, 0
+        for trial in reversed(self.since_world(Purpose.REFINE)):
+            k, n = trial.measurement.counts(i)
+            if k > budget * n / 4:
+                break
+            streak += 1
+        return streak
 
     @cached_property
     def _by_users(self) -> dict[float, tuple[float, float]]:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locust_adaptive.search.grid import Grid
-from locust_adaptive.search.past import SOFT_FAILURES, Past
+from locust_adaptive.search.past import BOLDER, SOFT_FAILURES, Past
 from locust_adaptive.search.settings import Loop, Settings
 from locust_adaptive.search.slices import Flow
 from locust_adaptive.search.slo import Slo
@@ -119,6 +119,20 @@ def test_the_rate_of_a_cold_server_does_not_bound_a_warm_one() -> None:
     warm = [seen(i, load, PASS, Purpose.LOCATE) for i, load in enumerate((38.0, 48.0, 60.0, 75.0), start=4)]
     p = past(*cold, *warm, seen(9, 93, FAIL, Purpose.LOCATE))
     assert 70 < p.estimate.value < 95
+
+
+def dwells(*verdicts: Verdict) -> Past:
+    loads = [seen(1, 80, PASS, Purpose.GATE), seen(2, 100, PASS, Purpose.LOCATE), overload(3, 125, 110, Purpose.LOCATE)]
+    refined = [seen(4 + i, 96, v, Purpose.REFINE) for i, v in enumerate(verdicts)]
+    return past(*loads, *refined)
+
+
+def test_dwells_that_teach_little_take_the_next_one_higher() -> None:
+    """By half a standard deviation each; a dwell with misses among them ends it."""
+    for verdicts, streak in (((PASS,), 1), ((PASS, PASS, PASS), 3), ((PASS, PASS, UNDECIDED), 0), ((FAIL, PASS), 1)):
+        p = dwells(*verdicts)
+        bolder = p.estimate.at(0.5 + BOLDER * streak)
+        assert p.next_load(0.5) == p.settings.grid.snap(min(max(bolder, 0.9 * 96), 1.1 * 96))
 
 
 def soak(number: int, load: float, seconds: float, misses: int = 0) -> Trial:
