@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from ..search.controller import Controller, SearchPolicy
+from ..search.controller import Controller
 from ..search.policy import AdaptivePolicy
+from ..search.searchpolicy import SearchPolicy
 from ..search.settings import Settings
 from .codec import command_to_plain, to_line
 from .journal import Journal, JournalError

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .. import __version__
-from ..search.controller import SearchPolicy
 from ..search.events import Command, Done, Event, FlowArrived, Judged, TimePassed
+from ..search.searchpolicy import SearchPolicy
 from ..search.settings import Settings
 from ..search.slices import Flow
 from .codec import Decoder, command_to_plain, event_to_plain, to_line

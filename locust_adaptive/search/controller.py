@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from . import answers
 from .answers import Answers
@@ -32,10 +32,11 @@ from .events import (
 )
 from .holds import Draining, Held, Probing, Recovering
 from .past import LIGHT
+from .searchpolicy import SearchPolicy
 from .settings import Settings
 from .slices import SLICE_S, Flow
-from .stalls import HANG_S, Gap, Gaps
-from .trial import GONE, STALLS, SURGE, Excision, Measurement, Probe, Purpose, Trial, Verdict
+from .stalls import HANG_S, Gaps, forgivable
+from .trial import GONE, STALLS, SURGE, Excision, Measurement, Purpose, Trial, Verdict
 from .validity import fault, late_slices
 from .verdict import judge, lost, overloaded
 from .warmup import steady
@@ -56,25 +57,9 @@ USERS_S = 30.0
 """Closed loop: the users of a probe must be there within this."""
 STAND_BACK_S = 1.0
 """After this long without an answer the load is taken away."""
-STALL_SHARE, STALL_ALLOWANCE_S = 0.10, 3.0
-"""Stalls are measured around while they take at most this share of the time, and a little more so that an early one is
-not judged by a short past. A server that stands still more often than that is measured as it is."""
 STALLS_AT_LOAD = 3
 """A load FAILs when so many probes of it in a row were cut short by a stall."""
 FOREVER = 1e9
-
-
-class SearchPolicy(Protocol):
-    """Decides the next probe from the trials alone. `name` and `version` go into the journal."""
-
-    name: str
-    version: int
-
-    def ask(self, trials: list[Trial], now: float, stalls: list[Stall]) -> Probe | Conclusion:
-        """The next probe, or the conclusion, at second `now` of the search."""
-
-    def give_up(self, trials: list[Trial], stalls: list[Stall], verdict: str, reason: str) -> Conclusion:
-        """The conclusion when the search must end now: what is known so far, under this verdict and reason."""
 
 
 class Controller:
@@ -229,7 +214,7 @@ class Controller:
                 return self._close(probing, Verdict.FAIL, "hang", drain=True)
         if gap is None or gap.start < probing.looked:
             return None
-        if self._blocked(probing, gap) >= gap.length / 2:
+        if probing.blocked(gap) >= gap.length / 2:
             # We stood still ourselves: the slices are left out as late, the target is not to blame.
             if not gap.open:
                 probing.looked = gap.end
@@ -255,16 +240,9 @@ class Controller:
         probing.ended = round(self._now, 3)
         return self._start_drain(stalled=probing, stalled_at=probing.started + gap.start, stall_s=gap.length)
 
-    @staticmethod
-    def _blocked(probing: Probing, gap: Gap) -> float:
-        """The longest that our own event loop stood still during the gap, in seconds."""
-        near = (f for f in probing.flows if f.index * SLICE_S < gap.end and gap.start < (f.index + 1) * SLICE_S + 0.1)
-        return max((f.hub_lag for f in near), default=0.0)
-
     def _forgiven(self, length: float) -> bool:
         """May a stall of this length be left out?"""
-        spent = sum(s.length for s in self.stalls) + length
-        return spent <= STALL_SHARE * self._now + STALL_ALLOWANCE_S
+        return forgivable(sum(s.length for s in self.stalls) + length, self._now)
 
     def _stall(self, probing: Probing, start: float, length: float) -> Stall:
         at, excised = round(probing.started + start, 3), self._forgiven(length)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .slices import Cohort, Flow
+from .slices import SLICE_S, Cohort, Flow
+from .stalls import Gap
 from .trial import Excision, Probe
 
 
@@ -30,6 +31,11 @@ class Probing(Held):
         self.settled_slices = 0
         self.ended: float | None = None
         """When it was cut short, if it is not judged yet."""
+
+    def blocked(self, gap: Gap) -> float:
+        """The longest that our own event loop stood still during a gap, in seconds."""
+        near = (f for f in self.flows if f.index * SLICE_S < gap.end and gap.start < (f.index + 1) * SLICE_S + 0.1)
+        return max((f.hub_lag for f in near), default=0.0)
 
     def settled(self, now: float) -> bool:
         """Closed loop: are the users of this load there, and since which slice?"""

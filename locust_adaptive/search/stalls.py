@@ -16,6 +16,14 @@ ENOUGH = 30
 """Gaps needed before any can be called unusual."""
 HANG_S = 10.0
 """A gap of this and a latency limit is a hang, which no tolerance forgives."""
+SHARE, ALLOWANCE_S = 0.10, 3.0
+"""Stalls are measured around while they take at most this share of the time, and a little more so that an early one is
+not judged by a short past. A server that stands still more often than that is measured as it is."""
+
+
+def forgivable(stalled: float, now: float) -> bool:
+    """May so many seconds of stalls, by second `now` of a search, be left out?"""
+    return stalled <= SHARE * now + ALLOWANCE_S
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..search.controller import Controller, SearchPolicy
+from ..search.controller import Controller
 from ..search.events import (
     CohortArrived,
     Command,
@@ -27,6 +27,7 @@ from ..search.events import (
 )
 from ..search.meter import Meter, Request
 from ..search.policy import AdaptivePolicy
+from ..search.searchpolicy import SearchPolicy
 from ..search.settings import Settings
 from ..search.slices import SLICE_S, Flow, Merger
 from ..search.trial import Purpose
