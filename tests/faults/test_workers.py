@@ -128,8 +128,7 @@ def forked(folder: Path) -> Found:
     arguments = [*OPEN_LOOP, "--processes", "2", *forks_ports(), *to_results(folder)]
     with Loaded(folder, SMALL.service, CAP) as target, LocustRun(folder, FILE, *target.aim, *arguments) as run:
         run.says("probe 1 ")
-        first = next(child for child in psutil.Process().children() if str(folder) in " ".join(child.cmdline()))
-        os.kill(first.children()[0].pid, signal.SIGKILL)
+        os.kill(psutil.Process(run.pid).children()[0].pid, signal.SIGKILL)
         noticed = run.says("workers changed: 2 before, 1 now", timeout=30)
         over = run.over(LONG)
         return Found(read_search(folder, over), target.stats(), {"noticed_s": noticed})

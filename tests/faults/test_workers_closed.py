@@ -43,7 +43,8 @@ def closed_rebalanced(folder: Path) -> Found:
 
 
 def judge_closed(found: Found) -> None:
-    honest(found.search, capacity=CLOSED_TRUTH.capacity)
+    # A probe of seconds may pass with one user more; the answer may not be above 12.
+    honest(found.search, capacity=CLOSED_TRUTH.capacity, served=CLOSED_TRUTH.capacity + 1)
     outcome, over = found.search.outcome, found.search.ended
     assert (outcome["verdict"], over.code) == ("resolved", 0), over.stdout[-2000:]
     assert outcome["capacity"]["value"] == pytest.approx(CLOSED_TRUTH.capacity, abs=1)

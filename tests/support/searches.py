@@ -68,6 +68,10 @@ class LocustRun:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
     def wait(self, timeout: float) -> Ended:
         """Fails, with what the run said, when it is not over in time."""
         try:
