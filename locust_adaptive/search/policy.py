@@ -29,6 +29,7 @@ from .warmup import warmup_end
 
 MIN_DWELLS, MAX_DWELLS = 6, 60
 MAX_LOCATES = 12
+"""So many probes, the repeated ones among them, may go on from one that strained."""
 CANARY_EVERY_S = 90.0
 MAY_BE_COLD_S, COLD_LOOK_S = 120.0, 10.0
 """A server that fails at the lowest load may be cold: before this second it is asked again, for so long at a time."""

@@ -117,13 +117,15 @@ def strain(measurement: Measurement, objective: Objective) -> float:
 def _strained(measurement: Measurement, settings: Settings, i: int, trials: Sequence[Trial]) -> bool:
     """Is the strain too high to pass, and higher than under loads that are light? Not of a server whose latencies are
     never like an exponential's."""
-    objective = settings.objectives[i]
     if settings.loop == "closed":
+        return False
+    objective = settings.objectives[i]
+    mine, allowed = strain(measurement, objective), STRAINED_SHORT if measurement.clean_s < SHORT_S else STRAINED
+    if not mine > allowed:
         return False
     lighter = (strain(t.measurement, objective) for t in trials if t.load <= _load(measurement) / 2)
     light = min((s for s in lighter if not math.isnan(s)), default=1.0)
-    allowed = STRAINED_SHORT if measurement.clean_s < SHORT_S else STRAINED
-    return strain(measurement, objective) > allowed * max(light, 1.0)
+    return mine > allowed * max(light, 1.0)
 
 
 def _share(measurement: Measurement, i: int) -> float:

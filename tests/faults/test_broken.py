@@ -100,7 +100,7 @@ def test_a_shape_that_raises_ends_the_load_and_a_new_search_works(found: Faults)
     assert found.searches[-1].ended.code == 130
     assert (found.headless.outcome["reason"], found.headless.ended.code) == (tick, 2)
     for search in (*found.searches, found.headless):
-        honest(search, capacity=SMALL.capacity, served=SMALL.served)
+        honest(search, capacity=SMALL.capacity)
 
 
 @pytest.mark.scenario(faults, seconds=50)
@@ -170,7 +170,7 @@ def no_worker(folder: Path) -> Deserted:
 def test_a_start_without_workers_is_refused_and_a_later_one_works(found: Deserted) -> None:
     assert "no worker has connected" in found.message
     assert found.state in ("ready", "stopped")
-    honest(found.search, capacity=SMALL.capacity, served=SMALL.served)
+    honest(found.search, capacity=SMALL.capacity)
     assert found.search.outcome["trials"]
     assert found.search.ended.code == 143
 

@@ -89,7 +89,7 @@ def buttons(folder: Path) -> Pressed:
 @pytest.mark.scenario(buttons, seconds=50)
 def test_each_search_ends_with_its_own_report(found: Pressed) -> None:
     for search in found.searches:
-        honest(search, capacity=SMALL.capacity, served=SMALL.served)
+        honest(search, capacity=SMALL.capacity)
         numbers = [trial["number"] for trial in search.outcome["trials"]]
         assert numbers[:1] in ([], [1])
         assert "Traceback" not in search.ended.stderr
@@ -169,15 +169,15 @@ def keys_closed(folder: Path) -> Typed:
 
 
 @pytest.mark.parametrize(
-    "served",
+    "capacity",
     [
-        pytest.param(SMALL.served, marks=pytest.mark.scenario(keys_open, seconds=35), id="open"),
+        pytest.param(SMALL.capacity, marks=pytest.mark.scenario(keys_open, seconds=35), id="open"),
         pytest.param(CLOSED_SETTING.capacity + 1, marks=pytest.mark.scenario(keys_closed, seconds=35), id="closed"),
     ],
 )
-def test_keys_in_the_terminal_change_nothing(served: float, found: Typed) -> None:
+def test_keys_in_the_terminal_change_nothing(capacity: float, found: Typed) -> None:
     outcome = found.search.outcome
-    honest(found.search, served=served)
+    honest(found.search, capacity=capacity)
     assert found.refused == len(KEYS)
     assert not any(trial["reason"] == "users_not_reached" for trial in outcome["trials"])
     closed = outcome["load"]["kind"] == "closed"

@@ -122,7 +122,7 @@ def deserted(folder: Path) -> Found:
 
 @pytest.mark.scenario(deserted, seconds=20)
 def test_the_loss_of_all_workers_ends_it_with_its_reason(found: Found) -> None:
-    honest(found.search, capacity=SMALL.capacity, served=SMALL.served)
+    honest(found.search, capacity=SMALL.capacity)
     assert (found.search.outcome["verdict"], found.search.outcome["reason"]) == ("aborted", "workers_lost")
     assert found.search.ended.code == 3
     assert found.noted["took_s"] < 15

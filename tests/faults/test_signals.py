@@ -142,7 +142,7 @@ EACH = [pytest.param(name, marks=pytest.mark.scenario(scenario(name), seconds=CA
 @pytest.mark.parametrize("name", EACH)
 def test_a_signal_ends_a_search_with_its_report(name: str, found: Stopped) -> None:
     case, search = CASES[name], found.search
-    honest(search, capacity=SMALL.capacity, served=SMALL.served)
+    honest(search, capacity=SMALL.capacity)
     assert search.ended.code == 128 + case.number
     assert (search.outcome["verdict"], search.outcome["reason"]) == ("aborted", f"stopped by {case.number.name}")
     assert found.took_s < (3 if case.again else ENDS_WITHIN_S), "requests were still open"

@@ -167,7 +167,7 @@ def test_it_goes_away_and_comes_back(found: Found) -> None:
 
 @pytest.mark.scenario(against(Mischief(gone=(25.0, math.inf)), *LATER, ask=False), seconds=100)
 def test_it_goes_away_for_good(found: Found) -> None:
-    true(found, capacity=SMALL.capacity, served=SMALL.served)
+    true(found, capacity=SMALL.capacity)
     assert found.end == ("unresolved", "target_gone", 3)
     assert "refused" in found.kinds or "reset" in found.kinds
     assert found.search.outcome["capacity"]["low"]
@@ -175,6 +175,6 @@ def test_it_goes_away_for_good(found: Found) -> None:
 
 @pytest.mark.scenario(against(Mischief(), "--adaptive-start", "16", cap=30), seconds=40)
 def test_no_load_above_the_cap(found: Found) -> None:
-    true(found, capacity=SMALL.capacity, served=SMALL.served)
+    true(found, capacity=SMALL.capacity)
     assert found.end == ("unresolved", "ceiling_reached", 3)
     assert found.search.outcome["capacity"]["low"] == 30

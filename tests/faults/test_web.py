@@ -196,7 +196,7 @@ def test_stop_ends_it_with_its_report(found: Tried) -> None:
     assert found.search is not None
     assert (found.search.outcome["verdict"], found.search.outcome["reason"]) == ("aborted", "stopped")
     assert max(trial["load"] for trial in found.search.outcome["trials"]) <= 25
-    honest(found.search, capacity=SMALL.capacity, served=SMALL.served)
+    honest(found.search, capacity=SMALL.capacity)
 
 
 # -- the login -------------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def probes(run: LocustRun, more: int = 1) -> None:
 def pause(run: LocustRun, seconds: float) -> None:
     """Stop it, and let it go on: the one thing here that is a fixed time."""
     run.interrupt(signal.SIGSTOP)
-    time.sleep(seconds)
+    time.sleep(seconds)  # how long it stands still is what is tested
     run.interrupt(signal.SIGCONT)
 
 
