@@ -65,8 +65,11 @@ class Past:
 
     @cached_property
     def ramp_over(self) -> bool:
-        """Has the ramp met its end: an overload, in closed loop a failure, or failures that no climbing cures?"""
+        """Has the ramp met its end: an overload, in closed loop a failure, or failures that no climbing cures? With a
+        prior it is over where half of that passes."""
         ramp = self.of(Purpose.RAMP)
+        if self.settings.prior and ramp and ramp[0].verdict is Verdict.PASS:
+            return True
         if any(t.overloaded or (t.verdict is Verdict.FAIL and self.settings.loop == "closed") for t in ramp):
             return True
         soft = 0
@@ -91,7 +94,8 @@ class Past:
         ramp = self.of(Purpose.RAMP)
         passed = max((t.load for t in ramp if t.verdict is Verdict.PASS), default=None)
         failed = min(
-            (t.load for t in ramp if t.verdict is Verdict.FAIL and t.load > (passed or 0.0)), default=self.best
+            (t.load for t in ramp if t.verdict is Verdict.FAIL and t.load > (passed or 0.0)),
+            default=self.settings.prior or self.best,
         )
         rate = service_rate(ramp, self.settings.limit)
         # Never far below what passed: a server that hangs or sheds answers at no rate to go by.
@@ -300,11 +304,11 @@ class Past:
 
     # -- convergence -------------------------------------------------------------------------------------------------
 
-    def converged(self, dwells: int) -> bool:
+    def converged(self) -> bool:
         """Is the interval as narrow as asked, by enough dwells, or in closed loop the step from pass to fail found?"""
         if self.settings.loop == "closed" and self.users_bracket is not None:
             return True
-        refined = self.since_world(Purpose.REFINE)
+        refined, dwells = self.since_world(Purpose.REFINE), self.settings.dwells
         enough = len(refined) >= dwells and sum(t.measurement.clean_s for t in refined) >= 5 * dwells
         return enough and Z95 * self.estimate.sd <= self.settings.precision
 

@@ -27,7 +27,7 @@ from .strict import strict_capacity, tolerated
 from .trial import Probe, Purpose, Trial, Verdict
 from .warmup import warmup_end
 
-MIN_DWELLS, MAX_DWELLS = 6, 60
+MAX_DWELLS = 60
 MAX_LOCATES = 12
 """So many probes, the repeated ones among them, may go on from one that strained."""
 CANARY_EVERY_S = 90.0
@@ -74,7 +74,7 @@ class AdaptivePolicy:
     def _ramp(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
         settings, ramp = self._settings, past.of(Purpose.RAMP)
         if not ramp:
-            return self._ramp_probe(settings.grid.snap(settings.start))
+            return self._ramp_probe(settings.grid.snap(settings.prior / 2 if settings.prior else settings.start))
         last = ramp[-1]
         if self._cut_short(ramp):
             return replace(last.probe, repeats=last.number)
@@ -160,7 +160,7 @@ class AdaptivePolicy:
         dwells = past.since_world(Purpose.REFINE)
         if len(dwells) >= MAX_DWELLS:
             return self._conclude(past, stalls, "unresolved", "not_precise")
-        if past.converged(MIN_DWELLS):
+        if past.converged():
             return None
         return self._dwell(past, past.next_load(DITHER[len(dwells) % len(DITHER)]), Purpose.REFINE)
 

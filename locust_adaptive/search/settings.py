@@ -19,9 +19,10 @@ class Settings:
     """The question.
 
     `start` is the first load. `budget_s` bounds the search in seconds. `precision` is the half width, as a ratio, that
-    the 95 % interval of the capacity must reach. `soak_s` seconds without a breach verify a load. `spike_tolerance` is
-    the share of the time that stalls of the target may take and be forgiven. `patience` stands in for a latency limit
-    where the SLO has none, in seconds.
+    the 95 % interval of the capacity must reach, by so many `dwells` at least. `soak_s` seconds without a breach verify
+    a load. `spike_tolerance` is the share of the time that stalls of the target may take and be forgiven. `patience`
+    stands in for a latency limit where the SLO has none, in seconds. `prior` is a capacity found before: the ramp to it
+    is left out.
     """
 
     slo: Slo
@@ -30,9 +31,11 @@ class Settings:
     start: float
     budget_s: float = 1200.0
     precision: float = 0.06
+    dwells: int = 6
     soak_s: float = 30.0
     spike_tolerance: float = 0.03
     patience: float = 10.0
+    prior: float | None = None
 
     @cached_property
     def objectives(self) -> tuple[Objective, ...]:

@@ -7,7 +7,6 @@ from locust_adaptive.search.policy import (
     COLD_LOOK_S,
     INVALID_LIMIT,
     MAY_BE_COLD_S,
-    MIN_DWELLS,
     AdaptivePolicy,
 )
 from locust_adaptive.search.settings import Loop, Settings
@@ -114,7 +113,7 @@ def test_the_lowest_load_is_tried_again_while_the_server_may_be_cold() -> None:
 def test_an_estimate_that_every_soak_refutes_is_no_answer() -> None:
     """The virtual queue knows Poisson arrivals; a server that fails wherever it is held has another capacity."""
     settings = Settings(Slo.parse("p95<100ms"), "open", Grid.rate(1, 1000), 10, precision=9.0)
-    dwells = [seen(7 + i, 60, PASS, Purpose.REFINE, seconds=12) for i in range(MIN_DWELLS)]
+    dwells = [seen(7 + i, 60, PASS, Purpose.REFINE, seconds=12) for i in range(settings.dwells)]
     trials = [*GATED, seen(6, 75, FAIL, Purpose.LOCATE), *dwells, seen(20, 70, FAIL, Purpose.CHALLENGE)]
     for i, load in enumerate((58, 56, 54)):
         soak = AdaptivePolicy(settings).ask(trials, trials[-1].ended, [])
