@@ -12,11 +12,16 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 from ..search.grid import Grid
+from ..search.profiles import PROFILES, STANDARD
 from ..search.settings import Loop, Settings
 from ..search.slo import Slo, SloError
+from .prior import Prior
+
+T = TypeVar("T")
 
 GROUP = "locust-adaptive"
 
@@ -44,15 +49,38 @@ class Option:
         return "LOCUST_" + self.name.upper()
 
 
+BY_PROFILE: Mapping[str, Mapping[str, str]] = {
+    name: {"adaptive_precision": f"{100 * fields['precision']:g}%", "adaptive_soak": f"{fields['soak_s']:g}s"}
+    for name, fields in PROFILES.items()
+}
+"""The texts of the options that a profile stands in for, by the name of the profile."""
+
+
+def _each(name: str) -> str:
+    """What an option is by each profile, in words for a help text."""
+    return ", ".join(f"{profile} {texts[name]}" for profile, texts in BY_PROFILE.items()).replace("%", "%%")
+
+
 OPTIONS = (
     Option("slo", "", "the SLO that the capacity must meet, e.g. 'p99<250ms & errors<1%%'; may be repeated"),
     Option("adaptive_start", "", "first load tried: arrivals/s in open loop (2), users in closed loop (1)"),
+    Option(
+        "adaptive_prior",
+        "",
+        "capacity.json of an earlier run: the search starts at half of what that found, instead of the first load",
+        "no",
+    ),
     Option("adaptive_min", "", "lowest load tried (0.1 arrivals/s, or 1 user)"),
     Option(
         "adaptive_max", "", "highest load ever offered (10000 arrivals/s, or 1000 users); -u lowers it", "lower only"
     ),
-    Option("adaptive_precision", "6%", "half width that the 95 %% interval of the capacity must reach"),
-    Option("adaptive_soak", "30s", "how long the verified load must hold the SLO"),
+    Option("adaptive_profile", STANDARD, f"how sure an answer is to be, for its time: {', '.join(PROFILES)}"),
+    Option(
+        "adaptive_precision",
+        "",
+        f"half width that the 95 %% interval of the capacity must reach ({_each('adaptive_precision')})",
+    ),
+    Option("adaptive_soak", "", f"how long the verified load must hold the SLO ({_each('adaptive_soak')})"),
     Option("adaptive_spike_tolerance", "3%", "share of the time that stalls of the target may take and be forgiven"),
     Option("adaptive_min_capacity", "", "gate: exit 1 unless the capacity's lower end reaches this"),
     Option("adaptive_cap", "2000", "requests in flight, per worker, above which arrivals are dropped", "lower only"),
@@ -102,7 +130,8 @@ def add_arguments(parser: Any, shape_class: Any) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a search needs to know, parsed. `unit`: load that one Locust user stands for. `budget_s` in seconds."""
+    """All that a search needs to know, parsed. `unit`: load that one Locust user stands for. `budget_s` in seconds.
+    `doubts`: what to warn of before the search."""
 
     settings: Settings
     unit: float
@@ -111,6 +140,7 @@ class Plan:
     min_capacity: float | None
     out: str
     texts: dict[str, str]
+    doubts: tuple[str, ...]
 
 
 def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: int | None) -> Plan:
@@ -135,6 +165,14 @@ def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: in
     start = _parse("adaptive_start", texts, number, min(max(default_start, lowest), highest))
     if not lowest <= start <= highest:
         raise ConfigError(f"--adaptive-start {start:g} is not within --adaptive-min {lowest:g} and -max {highest:g}")
+    prior = _parse("adaptive_prior", texts, lambda file: Prior.read(Path(file), loop), None)
+    if prior is not None and not lowest <= prior.value <= highest:
+        raise ConfigError(
+            f"--adaptive-prior {texts['adaptive_prior']!r}: a capacity of {prior.value:g} is not within --adaptive-min "
+            f"{lowest:g} and -max {highest:g}; move these, or leave the option out"
+        )
+    differences = prior.differences(str(slo), getattr(options, "host", None)) if prior else []
+    profile = _parse("adaptive_profile", texts, _profile, PROFILES[STANDARD])
     grid = Grid.rate(lowest, highest) if loop == "open" else Grid.users(int(lowest), int(highest))
     run_time = getattr(options, "run_time", None)
     settings = Settings(
@@ -143,20 +181,21 @@ def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: in
         grid=grid,
         start=start,
         budget_s=float(run_time) if run_time else DEFAULT_BUDGET_S,
-        precision=_parse("adaptive_precision", texts, _ratio, 0.06),
-        soak_s=_parse("adaptive_soak", texts, _seconds, 30.0),
-        spike_tolerance=_parse("adaptive_spike_tolerance", texts, _share, 0.03),
+        precision=_parse("adaptive_precision", texts, _ratio, profile["precision"]),
+        dwells=int(profile["dwells"]),
+        soak_s=_parse("adaptive_soak", texts, _seconds, profile["soak_s"]),
+        spike_tolerance=_parse("adaptive_spike_tolerance", texts, _share, Settings.spike_tolerance),
+        prior=None if prior is None else prior.value,
     )
     return Plan(
         settings=settings,
         unit=_unit(highest) if loop == "open" else 1.0,
         cap=int(_parse("adaptive_cap", texts, _whole, DEFAULT_CAP)),
         seed=int(_parse("adaptive_seed", texts, _seed, 1.0)),
-        min_capacity=_parse("adaptive_min_capacity", texts, _positive, math.nan)
-        if texts["adaptive_min_capacity"].strip()
-        else None,
+        min_capacity=_parse("adaptive_min_capacity", texts, _positive, None),
         out=texts["adaptive_out"].strip(),
         texts=texts,
+        doubts=tuple(f"--adaptive-prior {texts['adaptive_prior']!r}: {text}" for text in differences),
     )
 
 
@@ -190,8 +229,10 @@ def check_lowered(held: Mapping[str, float], asked: Mapping[str, float]) -> None
 
 
 def texts_of(shape: Any, options: Any) -> dict[str, str]:
-    """The text of each option that holds, as it is."""
-    return {option.name: _pick(option, shape, options) for option in OPTIONS}
+    """The text of each option that holds, as it is; where the profile decides, what it says."""
+    texts = {option.name: _pick(option, shape, options) for option in OPTIONS}
+    profile = BY_PROFILE.get(texts["adaptive_profile"].strip(), {})
+    return {**texts, **{name: text for name, text in profile.items() if not texts[name].strip()}}
 
 
 def _text(value: Any) -> str:
@@ -256,7 +297,7 @@ def _unit(highest: float) -> float:
     return unit
 
 
-def _parse(name: str, texts: dict[str, str], parse: Callable[[str], float], default: float) -> float:
+def _parse(name: str, texts: dict[str, str], parse: Callable[[str], T], default: T) -> T:
     text = texts[name].strip()
     if not text:
         return default
@@ -265,6 +306,12 @@ def _parse(name: str, texts: dict[str, str], parse: Callable[[str], float], defa
     except ValueError as e:
         flag = "--" + name.replace("_", "-")
         raise ConfigError(f"{flag} {text!r}: {e}") from None
+
+
+def _profile(text: str) -> Mapping[str, float]:
+    if text not in PROFILES:
+        raise ValueError(f"is none of {', '.join(PROFILES)}")
+    return PROFILES[text]
 
 
 def _number(text: str) -> float:

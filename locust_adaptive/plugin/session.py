@@ -83,6 +83,8 @@ class Session:
         # What the process exits with unless the search ends properly.
         environment.process_exit_code = USAGE
         self._heard_of_errors = log.unhandled_greenlet_exception
+        for doubt in self.plan.doubts:
+            logger.warning("%s", doubt)
         logger.info("searching the capacity under %s; results go to %s/", settings.slo, self.folder)
 
     @property

@@ -29,6 +29,11 @@ MISTAKES = {
     "mixed": (SHAPE + OPEN + CLOSED, SLO, ["Ranker", "Visitor", "OpenLoop"]),
     "no source": (SHAPE + OPEN, ("--slo", "p99<1s & gpu.memory<95%"), ["gpu.memory", "no source"]),
     "out": (SHAPE + OPEN, (*SLO, "--adaptive-out", "."), ["--adaptive-out .", "never overwritten"]),
+    "no prior": (
+        SHAPE + OPEN,
+        (*SLO, "--adaptive-prior", "gone.json"),
+        ["--adaptive-prior 'gone.json'", "No such file"],
+    ),
     "no trace": (SHAPE + REPLAY, SLO, ["Replaying", "'day.trace'", "locust-adaptive trace import"]),
     "no credential": (
         SHAPE + 'class Replaying(ReplayUser):\n    trace = "{demo}"\n    headers = {{"X-Key": "env:NO_SUCH"}}\n',

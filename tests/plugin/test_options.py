@@ -13,6 +13,7 @@ from locust.argument_parser import get_empty_argument_parser
 
 from locust_adaptive import AdaptiveShape, OpenLoop
 from locust_adaptive.plugin.options import (
+    BY_PROFILE,
     LONGEST_TEXT,
     OPTIONS,
     ConfigError,
@@ -22,7 +23,9 @@ from locust_adaptive.plugin.options import (
     check_lowered,
     loop_of,
     resolve,
+    texts_of,
 )
+from locust_adaptive.search.profiles import PROFILES, STANDARD
 
 
 class Arriving(OpenLoop, FastHttpUser):
@@ -51,6 +54,8 @@ MEANING = [
     ("--adaptive-start", " 2e1 ", lambda p: p.settings.start, 20.0),
     ("--adaptive-min", "0.5", lambda p: p.settings.grid.minimum, 0.5),
     ("--adaptive-max", "400", lambda p: p.settings.grid.maximum, 400.0),
+    ("--adaptive-profile", "fast", lambda p: p.settings.dwells, PROFILES["fast"]["dwells"]),
+    ("--adaptive-profile", " thorough ", lambda p: p.settings.precision, PROFILES["thorough"]["precision"]),
     ("--adaptive-precision", "5%", lambda p: p.settings.precision, 0.05),
     ("--adaptive-precision", "5 %", lambda p: p.settings.precision, 0.05),
     ("--adaptive-precision", "0.05", lambda p: p.settings.precision, 0.05),
@@ -78,7 +83,8 @@ def test_what_a_text_means(flag, text, read, meant) -> None:
 
 
 def test_every_option_has_a_meaning_above() -> None:
-    assert {option.flag for option in OPTIONS} <= {flag for flag, *_ in MEANING}
+    told_elsewhere = {"--adaptive-prior"}  # test_prior.py
+    assert {option.flag for option in OPTIONS} <= {flag for flag, *_ in MEANING} | told_elsewhere
 
 
 def test_defaults() -> None:
@@ -100,6 +106,8 @@ BAD = [
     ("--adaptive-max", "nan", "above 0"),
     ("--adaptive-max", "inf", "above 0"),
     ("--adaptive-max", "100rps", "not a number"),
+    ("--adaptive-profile", "slow", "is none of fast, standard, thorough"),
+    ("--adaptive-profile", "Fast", "is none of"),
     ("--adaptive-precision", "100%", "below 100 %"),
     ("--adaptive-precision", "6", "such as 5% or 0.05"),
     ("--adaptive-precision", "0", "above 0"),
@@ -181,12 +189,11 @@ def test_without_a_command_line_the_attributes_hold() -> None:
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_the_environment_is_asked(option, monkeypatch) -> None:
-    text = {"slo": "p95<2s", "adaptive_out": "there", "adaptive_min_capacity": "9", "adaptive_soak": "9s"}.get(
-        option.name, "30%" if option.default.endswith("%") else "9"
-    )
-    monkeypatch.setenv(option.env, text)
+    monkeypatch.setenv(option.env, "some text")
+    parser = get_empty_argument_parser()
+    add_arguments(parser, Shape)
     assert option.env == "LOCUST_" + option.flag[2:].upper().replace("-", "_")
-    assert plan(shape=Shape).texts[option.name] == text
+    assert texts_of(Shape, parser.parse_args([]))[option.name] == "some text"
 
 
 def test_the_command_line_stands_over_the_environment(monkeypatch) -> None:
@@ -198,7 +205,7 @@ def test_paths_and_hosts_are_not_in_the_web_form() -> None:
     parser = get_empty_argument_parser()
     add_arguments(parser, Shape)
     hidden = {a.dest for a in parser._actions if getattr(a, "include_in_web_ui", True) is False}
-    assert hidden == {"adaptive_out", "adaptive_web_hosts"}
+    assert hidden == {"adaptive_out", "adaptive_prior", "adaptive_web_hosts"}
     assert hidden == {option.name for option in OPTIONS if option.web == "no"}
 
 
@@ -206,6 +213,48 @@ def test_paths_and_hosts_are_not_in_the_web_form() -> None:
 def test_an_endless_text_is_not_read(option) -> None:
     with pytest.raises(ConfigError, match=f"{option.flag}: a text of {LONGEST_TEXT + 1} characters"):
         plan(option.flag, "9" * (LONGEST_TEXT + 1))
+
+
+# -- profiles --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_sets_what_is_not_given(name: str) -> None:
+    settings = plan("--adaptive-profile", name).settings
+    assert {field: getattr(settings, field) for field in PROFILES[name]} == pytest.approx(dict(PROFILES[name]))
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_what_is_given_stands_over_the_profile(name: str, monkeypatch) -> None:
+    profile = PROFILES[name]
+    assert plan("--adaptive-profile", name, "--adaptive-soak", "7s").settings.soak_s == 7
+    of_the_class = plan("--adaptive-profile", name, shape=Fussy).settings
+    assert (of_the_class.precision, of_the_class.soak_s) == (0.1, profile["soak_s"])
+    monkeypatch.setenv("LOCUST_ADAPTIVE_PRECISION", "11%")
+    settings = plan("--adaptive-profile", name).settings
+    assert (settings.precision, settings.dwells) == (0.11, profile["dwells"])
+
+
+def test_the_class_attribute_names_a_profile() -> None:
+    class Quick(Shape):
+        abstract = True
+        adaptive_profile = "fast"
+
+    assert plan(shape=Quick).settings.dwells == PROFILES["fast"]["dwells"]
+    assert plan("--adaptive-profile", STANDARD, shape=Quick).settings.dwells == PROFILES[STANDARD]["dwells"]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_texts_that_hold_are_those_of_the_profile(name: str) -> None:
+    found = plan("--adaptive-profile", name)
+    assert {option: found.texts[option] for option in BY_PROFILE[name]} == dict(BY_PROFILE[name])
+    texts = [f"--{option.replace('_', '-')}={text}" for option, text in BY_PROFILE[name].items()]
+    given = plan(*texts).settings
+    assert (given.precision, given.soak_s) == (found.settings.precision, found.settings.soak_s)
+
+
+def test_a_profile_that_is_none_stands_in_for_nothing() -> None:
+    assert texts_of(Shape, SimpleNamespace(adaptive_profile="slow"))["adaptive_precision"] == ""
 
 
 # -- caps ------------------------------------------------------------------------------------------------------------

@@ -124,6 +124,7 @@ GOOD = {"user_count": "10000", "spawn_rate": "1", "host": "http://model:8000", "
 REFUSED = {
     "hidden": ({"html_file": "x.html"}, 400, "'html_file'"),
     "hidden, ours": ({"adaptive_out": "x"}, 400, "'adaptive_out'"),
+    "prior": ({"adaptive_prior": "/etc/passwd"}, 400, "'adaptive_prior'"),
     "hosts": ({"adaptive_web_hosts": "evil.example"}, 400, "'adaptive_web_hosts'"),
     "core": ({"stop_timeout": "0"}, 400, "'stop_timeout'"),
     "unknown": ({"<img src=x>": "1"}, 400, "'<img src=x>'"),
@@ -140,6 +141,7 @@ MISTAKES = {
     "no load": ({"adaptive_max": "0"}, "--adaptive-max '0': must be a number above 0"),
     "nan": ({"adaptive_max": "nan"}, "--adaptive-max 'nan'"),
     "infinite": ({"adaptive_precision": "inf"}, "--adaptive-precision 'inf'"),
+    "profile": ({"adaptive_profile": "slow"}, "--adaptive-profile 'slow': is none of fast, standard, thorough"),
     "-u": ({"user_count": "some"}, "-u 'some'"),
     "-u 0": ({"user_count": "0"}, "-u 0"),
     "-r": ({"spawn_rate": "nan"}, "-r 'nan'"),
