@@ -1,7 +1,7 @@
 """Our own search of a scenario, in virtual time: the shipped controller and policy around a simulated server.
 
 A user has set --adaptive-min, --adaptive-start and --adaptive-max: the range that every tool is told. All else is the
-default, 20 minutes of budget among it (the others have an hour).
+default, 20 minutes of budget among it (the others have an hour), or that of another profile.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from locust_adaptive.search.grid import Grid
+from locust_adaptive.search.profiles import PROFILES, STANDARD
 from locust_adaptive.search.settings import Settings
 from locust_adaptive.search.slo import Slo
 from locust_adaptive.search.trial import Trial
@@ -17,11 +18,13 @@ from locust_adaptive.simulation.search import simulate
 
 from .scenarios import Scenario
 
-OURS: Mapping[str, Mapping[str, float]] = {"ours": {}}
-"""Our rows, by name: what else is set."""
+OURS: Mapping[str, Mapping[str, float]] = {"ours": PROFILES[STANDARD]} | {
+    f"ours {name}": fields for name, fields in PROFILES.items() if name != STANDARD
+}
+"""Our rows, by name: what else is set. The peers are compared with the first, the standard profile."""
 
 
-def search(scenario: Scenario, low: float, high: float, seed: int, **more: float) -> dict[str, Any]:
+def search(scenario: Scenario, low: float, high: float, seed: int, **more: Any) -> dict[str, Any]:
     """What came of it: `value`, `low` and `high` (1/s or users, None where unknown), `seconds`, the rest of a row."""
     grid = Grid.rate(low, high) if scenario.loop == "open" else Grid.users(int(low), int(high))
     settings = Settings(Slo.parse(scenario.slo), scenario.loop, grid, low, **more)

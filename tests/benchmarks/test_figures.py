@@ -124,3 +124,14 @@ def test_ours_comes_first_and_then_the_peers_in_their_order(tmp_path: Path) -> N
     file = tmp_path / "some.jsonl"
     file.write_text("".join(json.dumps(row(0.1, tool=t)) + "\n" for t in ("mlrsearch", "ours", "ramp")))
     assert list(by("tool", report.read(file))) == ["ours", "ramp", "mlrsearch"]
+
+
+def test_our_other_profiles_are_shown_and_are_no_peers(tmp_path: Path) -> None:
+    rows = [row(0.02), row(0.001, tool="ours fast", seconds=50.0), row(0.03, tool="ramp", seconds=900.0)]
+    (tmp_path / report.RESULTS).write_text("".join(json.dumps(r) + "\n" for r in rows))
+    report.write(tmp_path)
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "\n| ours fast | 0.1 % |" in text.partition("## Each tool\n")[2]
+    compared = text.partition("## Wins")[2].partition("## What was assumed")[0]
+    assert "than ramp." in compared
+    assert "ours fast" not in compared

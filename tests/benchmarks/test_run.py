@@ -47,7 +47,7 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path: Path) -> None:
 
 
 def test_an_unknown_tool_is_named() -> None:
-    with pytest.raises(SystemExit, match="no tool rmap; there are ours, ramp"):
+    with pytest.raises(SystemExit, match="no tool rmap; there are ours, ours fast, ours thorough, ramp"):
         run.main(["--tools", "rmap"])
 
 
@@ -93,3 +93,11 @@ def test_a_server_that_restarts_is_searched_on() -> None:
     found = find(Scenario("restart", server, "p95<100ms", mischief=Mischief("http 429", gone=(80.0, 86.0))))
     assert any(probe[3] == "target_gone" for probe in found["probes"])
     assert found["value"] == pytest.approx(83.4, rel=0.08)
+
+
+def test_our_rows_are_the_profiles_and_the_first_is_the_standard_one() -> None:
+    assert list(ours.OURS) == ["ours", "ours fast", "ours thorough"]
+    plain = Scenario("plain", ONE, "p95<100ms")
+    found = {row: ours.search(plain, 4.0, 400.0, 3, **fields) for row, fields in ours.OURS.items()}
+    assert found["ours"] == find(plain)
+    assert found["ours fast"]["seconds"] < found["ours"]["seconds"] < found["ours thorough"]["seconds"]
