@@ -33,10 +33,11 @@ from .result import CONFIDENCE, CapacityPart, Unit
 FALSE_ALARMS, POWER = 0.02, 0.9
 
 INFLATION = 1.0
-"""Standard errors are multiplied by this: whether intervals are as wide as searches differ is a matter of measurement.
-`make bench-compare` measures it, and benchmarks/search/COMPARE.md has the false alarms that came of it: at most
-FALSE_ALARMS on servers that stay the same. Where a server is slow now and then, or drifts, searches differ by more than
-their intervals say, and there are more."""
+"""Standard errors are multiplied by this, since whether intervals are as wide as searches differ is a matter of
+measurement: `make bench-compare` takes it, and benchmarks/search/COMPARE.md has the false alarms that come of it. It is
+the least factor, and at least 1, with which there are no more than FALSE_ALARMS on each of four servers that stay the
+same (the thorough profile). On servers that are slow now and then, or drift, searches differ by more than their
+intervals say, and there are more: who has runs of an unchanged server of his own takes the factor from those."""
 
 BOUND_SD = Settings.precision / NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 """Standard error given to a bound (a load that passed, or failed): that of the widest interval that resolves by
