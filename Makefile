@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-faults test-fast lint bench-live bench-search bench-search-subset clean
+.PHONY: help demo test test-faults test-fast lint bench-live bench-search bench-search-subset bench-compare clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 21
@@ -57,6 +57,9 @@ bench-search: $(VENV)/.installed-benchmark  ## our search and the peers, in virt
 
 bench-search-subset: $(VENV)/.installed-benchmark  ## our search on the suite with 6 seeds, judged against bounds (3 minutes)
 	$(BIN)/python -m benchmarks.search.run --subset
+
+bench-compare: $(VENV)/.installed-benchmark  ## false alarms and power of comparing two results (about 20 minutes on 2 cores); results in benchmarks/search/
+	$(BIN)/python -m benchmarks.search.compare
 
 clean:           ## remove what the targets made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
