@@ -1,44 +1,18 @@
-"""The command line `locust-adaptive`: arguments in, one clear line out. Each command imports its rooms when it runs."""
+"""Traces: recorded requests for replay."""
 
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
-from . import __version__
+from .faults import faults, terminable
 
 if TYPE_CHECKING:
-    from .replay.profile import Profile
-    from .replay.store import TraceInfo
+    from ..replay.profile import Profile
+    from ..replay.store import TraceInfo
 
 
-class Fault(click.ClickException):
-    """What the person can mend: one line, exit code 2."""
-
-    exit_code = 2
-
-
-@contextmanager
-def faults() -> Iterator[None]:
-    """Turn the errors of bad input into a `Fault`."""
-    try:
-        yield
-    except (ValueError, OSError) as fault:
-        raise Fault(str(fault)) from fault
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="locust-adaptive")
-def main() -> None:
-    """Find how much traffic a model server can take under an SLO."""
-
-
-@main.group()
+@click.group()
 def trace() -> None:
     """Make and look into traces: recorded requests for replay."""
 
@@ -50,9 +24,9 @@ def trace() -> None:
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 def import_(source: Path, out: Path, format: str, force: bool) -> None:
     """Make the trace OUT of the recorded requests in SOURCE."""
-    from .replay.importers import import_trace
+    from ..replay.importers import import_trace
 
-    with faults(), _terminable():
+    with faults(), terminable():
         notes = import_trace(source, out, format=format, force=force)
     click.echo(f"{out}: {notes.requests} requests" + ", without arrival times" * (notes.time_quality == "none"))
     for what, times in sorted(notes.dropped.items()):
@@ -63,8 +37,8 @@ def import_(source: Path, out: Path, format: str, force: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def seal(file: Path) -> None:
     """Finish the trace FILE whose writer was killed."""
-    from .replay.store import Trace
-    from .replay.store import seal as finish
+    from ..replay.store import Trace
+    from ..replay.store import seal as finish
 
     with faults():
         finish(file)
@@ -79,8 +53,8 @@ def info(file: Path, as_json: bool) -> None:
     import json
     from dataclasses import asdict
 
-    from .replay.profile import profile
-    from .replay.store import Trace
+    from ..replay.profile import profile
+    from ..replay.store import Trace
 
     with faults(), Trace.open(file) as opened:
         facts = opened.info()
@@ -115,17 +89,3 @@ def _table(file: Path, facts: "TraceInfo", figures: "Profile") -> str:
         *zip(["endpoints", *[""] * (len(mix) - 1)], mix, strict=True),
     ]
     return "\n".join([str(file), *(f"  {label:<14}{text}" for label, text in lines)])
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, so that no half-written file stays behind."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

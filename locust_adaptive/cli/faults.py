@@ -1,0 +1,38 @@
+"""What every command shares: errors that the person can mend, and being terminated."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+
+class Fault(click.ClickException):
+    """What the person can mend: one line, exit code 2."""
+
+    exit_code = 2
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Turn the errors of bad input into a `Fault`."""
+    try:
+        yield
+    except (ValueError, OSError) as fault:
+        raise Fault(str(fault)) from fault
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, so that no half-written file stays behind."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
