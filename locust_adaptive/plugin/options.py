@@ -8,8 +8,6 @@ over the default.
 from __future__ import annotations
 
 import argparse
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from ..search.grid import Grid
 from ..search.profiles import PROFILES, STANDARD
+from ..search.quantities import positive, ratio, seconds, seed, share, whole
 from ..search.settings import Loop, Settings
 from ..search.slo import Slo, SloError
 from .prior import Prior
@@ -152,7 +151,7 @@ def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: in
     loop = loop_of(user_classes)
     slo = _slo(texts["slo"])
     default_min, default_start = (0.1, 2.0) if loop == "open" else (1.0, 1.0)
-    number = _whole if loop == "closed" else _positive
+    number = whole if loop == "closed" else positive
     highest = _parse("adaptive_max", texts, number, DEFAULT_MAX[loop])
     if max_users is not None:
         if max_users < 1:
@@ -181,18 +180,18 @@ def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: in
         grid=grid,
         start=start,
         budget_s=float(run_time) if run_time else DEFAULT_BUDGET_S,
-        precision=_parse("adaptive_precision", texts, _ratio, profile["precision"]),
+        precision=_parse("adaptive_precision", texts, ratio, profile["precision"]),
         dwells=int(profile["dwells"]),
-        soak_s=_parse("adaptive_soak", texts, _seconds, profile["soak_s"]),
-        spike_tolerance=_parse("adaptive_spike_tolerance", texts, _share, Settings.spike_tolerance),
+        soak_s=_parse("adaptive_soak", texts, seconds, profile["soak_s"]),
+        spike_tolerance=_parse("adaptive_spike_tolerance", texts, share, Settings.spike_tolerance),
         prior=None if prior is None else prior.value,
     )
     return Plan(
         settings=settings,
         unit=_unit(highest) if loop == "open" else 1.0,
-        cap=int(_parse("adaptive_cap", texts, _whole, DEFAULT_CAP)),
-        seed=int(_parse("adaptive_seed", texts, _seed, 1.0)),
-        min_capacity=_parse("adaptive_min_capacity", texts, _positive, None),
+        cap=int(_parse("adaptive_cap", texts, whole, DEFAULT_CAP)),
+        seed=int(_parse("adaptive_seed", texts, seed, 1.0)),
+        min_capacity=_parse("adaptive_min_capacity", texts, positive, None),
         out=texts["adaptive_out"].strip(),
         texts=texts,
         doubts=tuple(f"--adaptive-prior {texts['adaptive_prior']!r}: {text}" for text in differences),
@@ -206,7 +205,7 @@ def caps(shape: Any, options: Any, loop: Loop, max_users: int | None) -> dict[st
 
     def held(name: str, default: float) -> float:
         try:
-            return _parse(name, texts, _positive, default)
+            return _parse(name, texts, positive, default)
         except ConfigError:
             return default
 
@@ -312,50 +311,3 @@ def _profile(text: str) -> Mapping[str, float]:
     if text not in PROFILES:
         raise ValueError(f"is none of {', '.join(PROFILES)}")
     return PROFILES[text]
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("is not a number") from None
-
-
-def _positive(text: str) -> float:
-    value = _number(text)
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError("must be a number above 0")
-    return value
-
-
-def _whole(text: str) -> float:
-    value = _positive(text)
-    if value != int(value):
-        raise ValueError("must be a whole number")
-    return value
-
-
-def _seed(text: str) -> float:
-    return 0.0 if _number(text) == 0 else _whole(text)
-
-
-def _share(text: str) -> float:
-    percent = re.fullmatch(r"(.*\S)\s*%", text)
-    value = _number(percent[1]) / 100 if percent else _number(text)
-    if not 0 <= value < 1:
-        raise ValueError("must be a share from 0 to below 100 %, such as 5% or 0.05")
-    return value
-
-
-def _ratio(text: str) -> float:
-    value = _share(text)
-    if value == 0:
-        raise ValueError("must be above 0")
-    return value
-
-
-def _seconds(text: str) -> float:
-    parts = re.fullmatch(r"([\d.]+)\s*(ms|s|m|h|)", text)
-    if not parts:
-        raise ValueError("is not a time such as 30s or 2m")
-    return _positive(parts[1]) * {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600}[parts[2]]
