@@ -98,7 +98,7 @@ def simulate(slo: Sequence[str], check: bool, out: Path | None, force: bool, **t
             f" SERVER    {describe.arguments(target)}\n",
             picture(outcomes[0], _columns()),
             block(outcomes[0]),
-            _summed_up(settings, target, outcomes, seeds[0], check),
+            *_summed_up(settings, target, outcomes, seeds[0], check),
         ]
         shown = "\n".join(filter(None, parts))
         _echo(shown)
@@ -131,7 +131,9 @@ def _searched(settings: "Settings", target: "Target", seed: int, given: Mapping[
     return facts, run
 
 
-def _summed_up(settings: "Settings", target: "Target", outcomes: "Sequence[Result]", seed: int, check: bool) -> str:
+def _summed_up(
+    settings: "Settings", target: "Target", outcomes: "Sequence[Result]", seed: int, check: bool
+) -> list[str]:
     """The first answer beside the truth, and all beside each other."""
     from statistics import median
 
@@ -159,7 +161,7 @@ def _summed_up(settings: "Settings", target: "Target", outcomes: "Sequence[Resul
                     with_them = "none" if found.whole is None else three(found.whole.capacity)
                     whose = f" without its pauses, {with_them} with them"
             text = against(outcomes[0], true[0], own[0].se, whose)
-    return text + (repeats(outcomes, true) if len(outcomes) > 1 else "")
+    return [text, repeats(outcomes, true) if len(outcomes) > 1 else ""]
 
 
 def _columns() -> int:

@@ -41,7 +41,7 @@ def _errors(answers: Sequence[CapacityPart], truths: Sequence[float]) -> str:
     sizes = [abs(error) for error, _ in errors]
     of = f"of {len(errors)}"
     return (
-        f"median {percent(median(sizes))}, 9 of 10 within {percent(quantile(sizes, 0.9))};  "
+        f"median {100 * median(sizes):.1f} %, 9 of 10 within {100 * quantile(sizes, 0.9):.1f} %;  "
         f"{sum(error > MISLED for error, _ in errors)} {of} more than {percent(MISLED)} too high;  "
         f"{sum(held for _, held in errors)} {of} intervals hold the truth"
     )

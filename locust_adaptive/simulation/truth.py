@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -32,7 +32,11 @@ SETTLED_S = 1e6
 """Age of the server: long after any cold start or drift that a search could meet."""
 LOOK, FACTORS = 40_000, (0.5, 0.65, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0)
 """Requests of a run that looks for the crossing, and its loads, as ratios to the answer."""
-CLOSE = (0.94, 1.0, 1.06)
+CLOSE = 1.06
+"""Between the two loads at which looking ends."""
+SPREAD, NEAREST, FARTHEST = 0.6, 0.006, 0.05
+"""The loads of runs close by are so far apart that their bad requests differ by SPREAD in the logarithm; as a ratio, at
+least and at most."""
 REQUESTS, MOST, MISSES, CYCLES = 200_000, 1_000_000, 4000, 60
 """Requests of a run close by: at least, at most, and otherwise so many that as many miss, and as many times what comes
 and goes has come."""
@@ -91,14 +95,17 @@ def _true_capacity(settings: Settings, target: Target, near: float, seed: int) -
         # None at all is taken for half a request: a logarithm needs some.
         return np.asarray(np.log(np.maximum(shares, 0.5 / requests) / budgets))
 
-    centre = _crossing({load: float(logs(load, LOOK)[-1].max()) for load in _loads(near, FACTORS, closed)})
+    centre, slope = _crossing(
+        _loads(near, FACTORS, closed), lambda load: float(np.clip(logs(load, LOOK)[-1].max(), -5, 5)), closed
+    )
+    step = min(max(SPREAD / slope, NEAREST), FARTHEST)
     requests = min(max(REQUESTS, MISSES / budgets.min(), CYCLES * _cycle_s(target) * near), MOST)
     for _ in range(3):
-        loads = _loads(centre, CLOSE, closed)
-        found = _fit(loads, np.array([logs(load, requests) for load in loads]))
+        loads = _loads(centre, (1 - step, 1.0, 1 + step), closed)
+        found = _fit(loads, np.array([logs(load, requests) for load in loads]), slope / 3)
         if loads[0] <= found[-1] <= loads[-1]:
             break
-        centre = min(max(found[-1], 0.8 * centre), 1.25 * centre)
+        centre = min(max(found[-1], centre * (1 - 3 * step)), centre * (1 + 3 * step))
     se = math.sqrt((STRETCHES - 1) * float(np.var(found[:-1])))
     value = float(found[-1])
     return Truth(float(math.floor(value)) if closed else value, se)
@@ -124,34 +131,37 @@ def _loads(centre: float, factors: Sequence[float], closed: bool) -> list[float]
     return [float(n) for n in sorted(users) if n >= 1]
 
 
-def _crossing(excess: dict[float, float]) -> float:
-    """The highest load at which the logarithm of the excess comes up through 0, by linear interpolation."""
-    loads = list(excess)
-    for low, high in reversed(list(pairwise(loads))):
-        below, above = max(excess[low], -10.0), min(excess[high], 10.0)
-        if below <= 0 < above:
-            return float(low * (high / low) ** (-below / (above - below)))
-    raise ValueError(f"no load from {loads[0]:.3g} to {loads[-1]:.3g} is the capacity")
+def _crossing(loads: Sequence[float], excess: Callable[[float], float], closed: bool) -> tuple[float, float]:
+    """The highest load at which the logarithm of the excess comes up through 0, and how fast it does so with the
+    logarithm of the load; by bisection, and then interpolation."""
+    known = [(load, excess(load)) for load in loads]
+    pairs = [(low, high) for low, high in pairwise(known) if low[1] <= 0 < high[1]]
+    if not pairs:
+        raise ValueError(f"no load from {loads[0]:.3g} to {loads[-1]:.3g} is the capacity")
+    low, high = pairs[-1]
+    while high[0] / low[0] > CLOSE and not (closed and high[0] - low[0] <= 1):
+        middle = math.sqrt(low[0] * high[0])
+        middle = float(math.ceil(middle)) if closed else middle
+        found = (middle, excess(middle))
+        low, high = (found, high) if found[1] <= 0 else (low, found)
+    slope = (high[1] - low[1]) / math.log(high[0] / low[0])
+    return low[0] * math.exp(-low[1] / slope), slope
 
 
-def _fit(loads: Sequence[float], logs: Floats) -> Floats:
+def _fit(loads: Sequence[float], logs: Floats, flattest: float) -> Floats:
     """Where a line through the logarithms, [load, left out, objective], crosses 0; the lowest of the objectives'.
 
     The variance of the logarithm of a count goes with one over the count, so the weights are the shares; no more than
-    twice what is allowed, as the line is for the crossing.
+    twice what is allowed, as the line is for the crossing. Its slope is that of all stretches together.
     """
     x = np.log(loads)[:, None, None]
     weights = np.exp(np.minimum(logs, math.log(2)))
     weights /= weights.sum(axis=0)
     mid_x, mid_y = (weights * x).sum(axis=0), (weights * logs).sum(axis=0)
     dx, dy = x - mid_x, logs - mid_y
-    slopes = (weights * dx * dy).sum(axis=0) / (weights * dx**2).sum(axis=0)
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        crossings = np.where(slopes > 0, np.exp(mid_x - mid_y / slopes), np.inf)
-    found = np.asarray(crossings.min(axis=1))
-    if not np.isfinite(found).all():
-        raise ValueError(f"bad requests do not become more with the load around {loads[0]:.3g}")
-    return found
+    slopes = (weights * dx * dy).sum(axis=0)[-1] / (weights * dx**2).sum(axis=0)[-1]
+    # A line too flat by chance would put the crossing anywhere.
+    return np.asarray(np.exp(mid_x - mid_y / np.maximum(slopes, flattest)).min(axis=1))
 
 
 def _bad(

@@ -20,7 +20,8 @@ def test_several_searches_are_summed_up():
         " capacity  median 101 req/s;  from 99.0 to 110\n"
         " time      median 2 m 45 s;  9 of 10 within 20 m 00 s;  longest 20 m 00 s\n"
         " requests  median 1000;  most 20 000\n"
-        " errors    median 1 %, 9 of 10 within 10 %;  1 of 3 more than 5 % too high;  2 of 3 intervals hold the truth\n"
+        " errors    median 1.0 %, 9 of 10 within 10.0 %;  "
+        "1 of 3 more than 5 % too high;  2 of 3 intervals hold the truth\n"
     )
 
 
