@@ -35,12 +35,14 @@ Z95 = 1.959964
 @dataclass(frozen=True)
 class Estimate:
     """Capacity: posterior median and standard deviation of its logarithm. `mu` is the service rate (1/s) of the virtual
-    queue, None when counts alone were used: then misses grow with the load by `slope`."""
+    queue, None when counts alone were used: then misses grow with the load by `slope`. `disturbed`: numbers of trials
+    with so many more misses than expected that something else made them."""
 
     value: float
     sd: float
     mu: float | None = None
     slope: float = 20.0
+    disturbed: frozenset[int] = frozenset()
 
     @property
     def low(self) -> float:
@@ -88,28 +90,36 @@ RATIOS = np.concatenate([np.linspace(0.30, 0.70, 20, endpoint=False), np.linspac
 
 
 def by_queue(
-    trials: Sequence[Trial], objective: int, budget: float, mu: float, mu_sd: float
-) -> tuple[Estimate, list[float]]:
+    trials: Sequence[Trial], objective: int, budget: float, mu: float, mu_sd: float, forgiving: bool = True
+) -> Estimate:
     """Posterior over the capacity for a counted `objective` with miss `budget`, service rate `mu` with spread `mu_sd`.
+    `forgiving`: a trial may have been disturbed, and then says nothing; otherwise each counts for what it is.
 
-    Also the residual of each trial, (misses - expected) / sqrt(expected), at the estimate. For each service rate and
+    For each service rate and
     each capacity C the virtual queue's own threshold for C says how many misses K to expect; log-likelihood of k
     misses: (k log(K / k) - K + k) / phi, Poisson's deviance over the dispersion. The rates are tried coarsely, then
     finely around what fits: where C is close to the rate, a rate that is 2 % off fits nothing.
     """
     steps = mu_sd * np.linspace(-2, 2, 7)
-    posterior = _Posterior(trials, objective, budget, mu, mu_sd, steps)
+    posterior = _Posterior(trials, objective, budget, mu, mu_sd, steps, forgiving)
     fine = posterior.centre_step + (steps[1] - steps[0]) * np.linspace(-1, 1, 7)
-    posterior = _Posterior(trials, objective, budget, mu, mu_sd, fine)
+    posterior = _Posterior(trials, objective, budget, mu, mu_sd, fine, forgiving)
     sd = INFLATE * math.sqrt(posterior.spread**2 + 0.003**2)
-    return Estimate(math.exp(posterior.centre), sd, mu=posterior.rate), posterior.residuals.tolist()
+    return Estimate(math.exp(posterior.centre), sd, mu=posterior.rate, disturbed=posterior.disturbed)
 
 
 class _Posterior:
     """Posterior over service rate and capacity on the grid `mu * exp(steps)` x `RATIOS`."""
 
     def __init__(
-        self, trials: Sequence[Trial], objective: int, budget: float, mu: float, mu_sd: float, steps: np.ndarray
+        self,
+        trials: Sequence[Trial],
+        objective: int,
+        budget: float,
+        mu: float,
+        mu_sd: float,
+        steps: np.ndarray,
+        forgiving: bool,
     ) -> None:
         rates = mu * np.exp(steps)
         depths = threshold(RATIOS, budget)
@@ -128,16 +138,19 @@ class _Posterior:
             k = misses[None, :, None]
             with np.errstate(divide="ignore", invalid="ignore"):
                 deviance = np.where(k > 0, k * np.log(expected / k), 0.0) - expected + k
-            # A trial may have been disturbed by something else: it then says nothing.
-            floor = np.where(k > expected, 0.02, 0.03)
-            loglik = np.log((1 - floor) * np.exp(deviance / phi) + floor).sum(axis=1)
+                # A trial may have been disturbed by something else: it then says nothing.
+                floor = np.where(k > expected, 0.02, 0.03) if forgiving else np.zeros_like(expected)
+                spoilt = (k > expected) & (deviance / phi < np.log(floor))
+                loglik = np.logaddexp(np.log1p(-floor) + deviance / phi, np.log(floor)).sum(axis=1)
             logpost = loglik + prior[None, :] + prior_mu[:, None]
             weights = np.exp(logpost - logpost.max())
             weights /= weights.sum()
             row, column = np.unravel_index(int(weights.argmax()), weights.shape)
             at = expected[row, :, column]
-            self.residuals = (misses - at) / np.sqrt(at)
-            phi = (PHI_TRIALS * PHI + float(np.minimum(self.residuals**2, 4 * PHI).sum())) / (PHI_TRIALS + len(at))
+            squares = np.minimum((misses - at) ** 2 / at, 4 * PHI if forgiving else np.inf)
+            phi = (PHI_TRIALS * PHI + float(squares.sum())) / (PHI_TRIALS + len(at))
+        bad = spoilt[row, :, column]
+        self.disturbed = frozenset(number for number, yes in zip(observed, bad, strict=True) if yes)
         self.centre, self.spread = _median(log_c.ravel(), weights.ravel())
         self.rate = float((weights.sum(axis=1) * rates).sum())
         self.centre_step = float((weights.sum(axis=1) * steps).sum())
@@ -157,9 +170,7 @@ def _expected(
     return np.array(rows).reshape(-1, len(depths))
 
 
-def by_counts(
-    trials: Sequence[Trial], objective: int, budget: float, centre: float, spread: float
-) -> tuple[Estimate, list[float]]:
+def by_counts(trials: Sequence[Trial], objective: int, budget: float, centre: float, spread: float) -> Estimate:
     """Posterior over capacity and slope from counts: logit P(miss | x) = logit(budget) + slope log(x / C).
 
     Prior on log C: Cauchy(log `centre`, `spread`). Counts are divided by the trial's dispersion; far above the budget
@@ -169,7 +180,6 @@ def by_counts(
     slopes = np.array([5.0, 10.0, 20.0, 40.0, 80.0])
     logit = math.log(budget / (1 - budget))
     logpost = np.zeros((len(slopes), len(log_c))) - np.log1p(((log_c - math.log(centre)) / spread) ** 2)
-    pieces = []
     for trial in trials:
         k, n = trial.measurement.counts(objective)
         if n == 0 and not trial.overloaded:
@@ -189,17 +199,11 @@ def by_counts(
         )
         floor = np.where(share > p, 0.02, 0.03)
         logpost += np.log((1 - floor) * np.exp(np.minimum(loglik - best, 0)) + floor)
-        pieces.append((trial.load, k, n))
     posterior = np.exp(logpost - logpost.max())
     posterior /= posterior.sum()
     middle, sd = _median(log_c, posterior.sum(axis=0))
     slope = float((posterior.sum(axis=1) * slopes).sum())
-    estimate = Estimate(math.exp(middle), math.sqrt(sd**2 + 0.003**2), slope=slope)
-    residuals = []
-    for load, k, n in pieces:
-        expected = n * estimate.miss_fraction(load, budget)
-        residuals.append((k - expected) / math.sqrt(max(expected, 0.5)))
-    return estimate, residuals
+    return Estimate(math.exp(middle), math.sqrt(sd**2 + 0.003**2), slope=slope)
 
 
 def _median(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:

@@ -1,7 +1,6 @@
 """What the trials say, for the policy to decide on: every number here is derived, none is kept.
 
-A *world* is a stretch of the search in which the server stayed itself: it begins with the gate, and again with each
-canary whose latency differs from the gate's. Evidence from an earlier world is set aside.
+Evidence from an earlier world is set aside: see `worlds`.
 """
 
 from __future__ import annotations
@@ -9,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 
 from .answers import Answers
 from .estimate import Z95, Estimate, by_counts, by_queue, service_rate
 from .evidence import dispersion, probability_over
 from .settings import Settings
 from .trial import Measurement, Purpose, Trial, Verdict
+from .worlds import Worlds, differs, is_reference, worlds
 
 DAMPING = 1.25
 """After the first overload no probe exceeds the best pass by more than this factor."""
@@ -32,8 +33,14 @@ NONE_GOOD, START_UP_S = 20, 30.0
 """Of so many answers not one was good, this many seconds after the first request: nothing else is to be expected."""
 SAME = 0.7
 """Shares of failures at two loads are about the same within this factor."""
-CHANGED = 0.15
-"""A canary differs when its median latency is this share, three standard errors and two milliseconds away."""
+CLEAN_LOOKS, CLEAN, CLEAN_MISSES = 3, 0.15, 60
+"""So many looks at the estimate with less than this share of the budgeted misses, where this many were allowed in all,
+say that the capacity is higher."""
+SLOW_SHARE, SETTLED_S = 0.25, 240.0
+"""Slow phases that spoil more than this share of the close looks, of so many seconds, are counted. A phase spoils each
+look that it touches: with looks and phases of about ten seconds, a tenth of the time is slow when a fifth is spoilt."""
+LIGHTEST, HEAVIEST = 0.25, 0.7
+"""A canary shows how fast the server is at a load between these shares of the capacity."""
 
 
 class Past:
@@ -105,62 +112,62 @@ class Past:
     # -- the world ---------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _worlds(self) -> list[int]:
-        """Places of the trials that began a world."""
-        starts: list[int] = []
-        for place, trial in enumerate(self.trials):
-            if trial.overloaded or trial.measurement.clean_s < 2:
-                continue
-            if trial.purpose is Purpose.GATE:
-                starts = [place]
-            elif trial.purpose is Purpose.CANARY and starts and self._differs(self.trials[starts[-1]], trial):
-                starts.append(place)
-        return starts
+    def _worlds(self) -> Worlds:
+        return worlds(self.trials, self.settings)
 
     @property
     def changes(self) -> int:
         """How often the server became another after the gate."""
-        return max(len(self._worlds) - 1, 0)
+        return max(len(self._worlds.beginnings) - 1, 0)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Did the last canary differ from this world's, and has that to be seen again?"""
+        return bool(self._worlds.doubtful)
 
     @cached_property
     def world(self) -> list[Trial]:
-        return self.trials[self._worlds[-1] :] if self._worlds else []
-
-    @property
-    def reference(self) -> Trial:
-        """The trial that this world's canaries are compared with."""
-        return self.world[0]
+        return self.trials[self._worlds.beginnings[-1] :] if self._worlds.beginnings else []
 
     @cached_property
     def interrupted(self) -> Trial | None:
         """The probe in which the target went away right before this world, unless that failed."""
-        before = [t for t in (*self.trials, *self.invalid) if self.world and t.number < self.reference.number]
+        before = [t for t in (*self.trials, *self.invalid) if self.world and t.number < self.world[0].number]
         last = max(before, key=lambda t: t.number, default=None)
         return last if last is not None and last.gone and last.verdict is Verdict.INVALID else None
 
     @property
-    def last_reference(self) -> Trial:
-        """The last time the reference load was looked at."""
+    def last_light(self) -> Trial:
+        """The last light load of this world, gate or canary, that was looked at."""
         return [t for t in self.world if t.purpose in (Purpose.GATE, Purpose.CANARY)][-1]
 
-    def _differs(self, reference: Trial, canary: Trial) -> bool:
-        medians, errors = [], []
-        for trial in (reference, canary):
-            m = trial.measurement
-            # The end of a gate is the warm server; its start may not be.
-            recent = Measurement(m.bin_s, m.flows, tuple(m.clean[-24:]))
-            n = sum(c.sent for c in recent.clean)
-            latencies = recent.latencies()
-            middle, low, high = (latencies.quantile(q) for q in (0.5, 0.25, 0.75))
-            if n < 20 or not middle > 0:
-                return False
-            medians.append(middle)
-            # Standard error of a median, 1.25 sigma / sqrt(n), and twice that for requests that wait together.
-            errors.append(2.5 * math.log(high / low) / 1.35 / math.sqrt(n))
-        change = abs(math.log(medians[1] / medians[0]))
-        return change > max(CHANGED, 3 * math.hypot(*errors)) and abs(medians[1] - medians[0]) > max(
-            0.002, 0.01 * self.settings.limit
-        )
+    @cached_property
+    def contested(self) -> bool:
+        """Open loop: did the last probe overload the server where it should not have? Then a light load shows whether
+        it is slow just now."""
+        last = self.world[-1] if self.world else None
+        if last is None or last not in self.close_looks or not last.overloaded or not self.located:
+            return False
+        return self.settings.loop == "open" and last.load < self.estimate.at(-1)
+
+    @cached_property
+    def excused(self) -> frozenset[int]:
+        """Numbers of the probes that overloaded a server which a light load right after them found slow."""
+        out, world = set(), self.world
+        for before, canary in pairwise(world):
+            if before.overloaded and canary.purpose is Purpose.CANARY and is_reference(canary):
+                reference = next(t for t in world if is_reference(t) and t.load == canary.load)
+                if differs(reference, canary, self.settings):
+                    out.add(before.number)
+        return frozenset(out)
+
+    @property
+    def light_load(self) -> float:
+        """What the next canary holds: the last one's load while that is light for what is known now."""
+        load = self.last_light.load
+        if self.settings.loop == "closed" or not self.located or LIGHTEST <= load / self.estimate.value <= HEAVIEST:
+            return load
+        return self.settings.grid.snap(0.5 * min(self.estimate.value, self.best))
 
     # -- the bracket -------------------------------------------------------------------------------------------------
 
@@ -193,6 +200,11 @@ class Past:
             if t.verdict is Verdict.FAIL and not t.overloaded and t.measurement.failed_share > allowed
         ]
         return any(2 * low <= high and few >= SAME * many for low, few in soft for high, many in soft)
+
+    @property
+    def overloads(self) -> bool:
+        """Has the server been overloaded, or failed, yet?"""
+        return any(t.verdict is Verdict.FAIL for t in self.trials)
 
     @property
     def limited(self) -> bool:
@@ -268,39 +280,103 @@ class Past:
             return None
         limit = self.settings.limit
         for trials in (self.world, self.trials):
-            found = service_rate(trials, limit)
-            # A server does not pass above the rate at which it works.
+            # What failed well below what passes was disturbed. A server does not pass above the rate at which it works.
+            found = service_rate([t for t in trials if t.load > 0.9 * self.best], limit)
             if found is not None and found[0] * math.exp(2 * found[1]) > self.best:
                 return found
         return None
 
     @cached_property
     def estimate(self) -> Estimate:
-        """The capacity by everything known of this world."""
+        """The capacity by what is known of this world: of the server as it mostly is, unless it is slow too often."""
+        return self._with_phases if self.slow_phases_count else self.undisturbed
+
+    @cached_property
+    def undisturbed(self) -> Estimate:
+        """The capacity if what was slow for a while is left out."""
+        return self._by_queue(forgiving=True) or self._by_counts()
+
+    @cached_property
+    def _with_phases(self) -> Estimate:
+        """The capacity with everything counted."""
+        return self._by_queue(forgiving=False) or self._by_counts()
+
+    def _by_queue(self, forgiving: bool) -> Estimate | None:
         i = self.binding
         assert i is not None
         objective = self.settings.objectives[i]
-        budget = objective.budget
+        if self._rate is None or objective.signal != "latency" or objective.scope is not None:
+            return None
+        assert objective.budget is not None
+        return by_queue(self.world, i, objective.budget, *self._rate, forgiving)
+
+    def _by_counts(self) -> Estimate:
+        i = self.binding
+        assert i is not None
+        budget = self.settings.objectives[i].budget
         assert budget is not None
-        if self._rate is not None and objective.signal == "latency" and objective.scope is None:
-            return by_queue(self.world, i, budget, *self._rate)[0]
         spread = 0.1 + 0.5 * abs(math.log(self.worst / self.best))
-        return by_counts(self.world, i, budget, math.sqrt(self.best * self.worst), spread)[0]
+        return by_counts(self.world, i, budget, math.sqrt(self.best * self.worst), spread)
+
+    # -- slow phases -------------------------------------------------------------------------------------------------
+
+    @property
+    def _seen_enough(self) -> bool:
+        return sum(t.ended - t.started for t in self.close_looks) >= SETTLED_S
+
+    @cached_property
+    def slow_phases_count(self) -> bool:
+        """Open loop: is the server slow so often that this is what it is?"""
+        if self.settings.loop == "closed" or not self._seen_enough:
+            return False
+        slow = sum(t.number in self.undisturbed.disturbed for t in self.close_looks)
+        return slow > SLOW_SHARE * len(self.close_looks)
+
+    @property
+    def unsettled(self) -> bool:
+        """Does what was left out matter, and has the server been seen for too short to tell how often that happens?"""
+        left_out = self.undisturbed.disturbed
+        if self._seen_enough or not any(t.number in left_out for t in self.close_looks):
+            return False
+        apart = abs(math.log(self._with_phases.value / self.undisturbed.value))
+        precision = self.settings.precision
+        return Z95 * self._with_phases.sd > precision or apart > max(Z95 * self.undisturbed.sd, precision / 2)
+
+    @cached_property
+    def close_looks(self) -> list[Trial]:
+        """The probes of this world around the capacity."""
+        return [t for t in self.world if t.purpose in (Purpose.REFINE, Purpose.CHALLENGE, Purpose.VERIFY)]
+
+    @cached_property
+    def climb(self) -> list[Trial]:
+        """The probes that locate the capacity of this world, if none has looked closer since."""
+        closer = max((t.number for t in self.close_looks), default=0)
+        return [t for t in self.since_world(Purpose.LOCATE) if t.number > closer]
 
     @cached_property
     def outgrown(self) -> bool:
-        """Open loop: is the estimate at the edge of what the known service rate allows? Then that rate is too low."""
-        if self._rate is None or self.estimate.mu is None:
+        """Open loop: do the last close looks contradict the service rate? So they do when they push the estimate to the
+        edge of what it allows, and when hardly a request missed at that estimate."""
+        climbed = max((t.number for t in self.since_world(Purpose.LOCATE)), default=0)
+        looks = [t for t in self.close_looks if t.number > climbed][-CLEAN_LOOKS:]
+        i, estimate = self.binding, self.estimate
+        if len(looks) < CLEAN_LOOKS or i is None:
             return False
-        rate, sd = self._rate
-        return self.estimate.value > 0.97 * rate * math.exp(2 * sd)
+        if self._rate is not None and estimate.mu is not None:
+            rate, sd = self._rate
+            if estimate.value > 0.97 * rate * math.exp(2 * sd):
+                return True
+        budget = self.settings.objectives[i].budget or 0.0
+        counts = [t.measurement.counts(i) for t in looks]
+        clean = all(k <= CLEAN * budget * n for k, n in counts) and budget * sum(n for _, n in counts) >= CLEAN_MISSES
+        return clean and all(t.load >= 0.97 * estimate.value for t in looks)
 
     @property
     def light(self) -> float:
         """A load that is light for the server as it is now."""
         if not self.located:
             return 0.6 * self.best
-        return max(0.6 * self.estimate.value, self.reference.load)
+        return max(0.6 * self.estimate.value, self.last_light.load)
 
     # -- convergence -------------------------------------------------------------------------------------------------
 
@@ -320,7 +396,11 @@ class Past:
             seen = {load: n for load, (_, n) in self._by_users.items()}
             return min((grid.snap(value), grid.snap(value + 1)), key=lambda load: (seen.get(load, 0.0), load))
         last = [t.load for t in self.world if t.purpose in (Purpose.LOCATE, Purpose.REFINE, Purpose.CHALLENGE)][-1]
-        return grid.snap(min(max(self.estimate.at(sds + BOLDER * self._clean_streak), 0.9 * last), 1.1 * last))
+        if self.slow_phases_count or (self.converged() and self.unsettled):
+            wanted = self._with_phases.value
+        else:
+            wanted = self.estimate.at(sds + BOLDER * self._clean_streak)
+        return grid.snap(min(max(wanted, 0.9 * last), 1.1 * last))
 
     @cached_property
     def _clean_streak(self) -> int:
@@ -368,9 +448,13 @@ class Past:
             return self.users_bracket
         return max(math.floor(self.estimate.value), round(self.settings.grid.minimum))
 
+    @property
+    def soaks(self) -> list[Trial]:
+        return [t for t in self._recent if t.purpose is Purpose.VERIFY and t.number not in self.excused]
+
     def soak(self, load: float) -> tuple[float, bool]:
         """Clean seconds soaked at a load in this world, and whether the SLO held over all of them."""
-        soaks = [t for t in self._recent if t.purpose is Purpose.VERIFY and t.load == load]
+        soaks = [t for t in self.soaks if t.load == load]
         seconds = sum(t.measurement.clean_s for t in soaks)
         holds = not any(t.overloaded for t in soaks)
         for i in self.settings.constraints:
@@ -383,7 +467,7 @@ class Past:
     def verified(self) -> float | None:
         """The highest load whose soak was long enough and held."""
         held = []
-        for load in {t.load for t in self._recent if t.purpose is Purpose.VERIFY}:
+        for load in {t.load for t in self.soaks}:
             seconds, holds = self.soak(load)
             if holds and seconds >= self.settings.soak_s - 1:
                 held.append(load)

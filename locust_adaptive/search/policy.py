@@ -28,9 +28,10 @@ from .trial import Probe, Purpose, Trial, Verdict
 from .warmup import warmup_end
 
 MAX_DWELLS = 60
-MAX_LOCATES = 12
-"""So many probes, the repeated ones among them, may go on from one that strained."""
-CANARY_EVERY_S = 90.0
+MAX_STRAINED = 6
+"""So many probes that were too close to the limit to pass are followed by others before the server counts as found."""
+CANARY_EVERY_S, DOUBTED_S = 90.0, 12.0
+"""A canary that differs is looked at again after so long."""
 MAY_BE_COLD_S, COLD_LOOK_S = 120.0, 10.0
 """A server that fails at the lowest load may be cold: before this second it is asked again, for so long at a time."""
 INVALID_LIMIT, COOL_DOWN_S = 3, 4.0
@@ -129,26 +130,29 @@ class AdaptivePolicy:
     def _locate(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
         if self._settings.loop == "closed":
             return None
-        settings, tried = self._settings, past.since_world(Purpose.LOCATE)
-        if tried and self._cut_short(tried):
-            return replace(tried[-1].probe, repeats=tried[-1].number)
-        if tried and tried[-1].verdict is Verdict.UNDECIDED and len(tried) < MAX_LOCATES:
-            last = tried[-1]
+        settings, tried = self._settings, past.climb
+        if not tried:
+            if past.located and past.close_looks and not past.outgrown:
+                return None
+            if (cut := past.interrupted) is not None and cut.load > past.world[0].load and not past.close_looks:
+                return replace(self._locate_probe(cut.load), repeats=cut.number)
+            # Where there is a prior, go right below it.
+            wanted = 0.8 * settings.prior if settings.prior and not past.overloads else DAMPING * past.best
+            return self._locate_probe(min(settings.grid.at_most(wanted), self._cap(past)))
+        last = tried[-1]
+        if self._cut_short(tried):
+            return replace(last.probe, repeats=last.number)
+        if last.verdict is Verdict.UNDECIDED and sum(t.verdict is Verdict.UNDECIDED for t in tried) <= MAX_STRAINED:
             if (longer := self._dwell_s(last.load)) > last.probe.max_s:
                 return replace(last.probe, min_s=longer, max_s=longer, repeats=last.number)
             # Not yet overloaded, and too close to the limit to pass: what lies between lets it climb on.
             between = settings.grid.snap(math.sqrt(past.best * last.load))
             return self._locate_probe(between) if past.best < between < last.load else None
-        if tried and tried[-1].verdict is not Verdict.PASS:
+        if last.verdict is not Verdict.PASS:
             return None
-        if past.since_world(Purpose.REFINE) and not past.outgrown:
-            return None
-        if tried and tried[-1].load >= settings.grid.maximum:
+        if last.load >= settings.grid.maximum:
             return self._ceiling(past, stalls)
-        load, repeats = self._cap(past), None
-        if not tried and (cut := past.interrupted) is not None and cut.load > past.reference.load:
-            load, repeats = cut.load, cut.number
-        return replace(self._locate_probe(load), repeats=repeats)
+        return self._locate_probe(settings.grid.at_most(DAMPING * past.best))
 
     def _locate_probe(self, load: float) -> Probe:
         seconds = min(max(4.0, 4 * self._settings.limit, 40 / load), 20.0)
@@ -160,7 +164,7 @@ class AdaptivePolicy:
         dwells = past.since_world(Purpose.REFINE)
         if len(dwells) >= MAX_DWELLS:
             return self._conclude(past, stalls, "unresolved", "not_precise")
-        if past.converged():
+        if past.converged() and not past.in_doubt and not past.unsettled:
             return None
         return self._dwell(past, past.next_load(DITHER[len(dwells) % len(DITHER)]), Purpose.REFINE)
 
@@ -168,13 +172,16 @@ class AdaptivePolicy:
         settings, estimate = self._settings, past.estimate
         if (canary := self._canary(past, 45.0)) is not None:
             return canary
+        if past.slow_phases_count:
+            # Its dwells have soaked it for longer.
+            return None
         if settings.loop == "open":
             challenges = past.since_world(Purpose.CHALLENGE)
             above = settings.grid.snap(estimate.value * math.exp(max(2 * estimate.sd, 0.03)))
             # A challenge that passed moved the estimate up: the new one has to stand its own.
             if not challenges or (challenges[-1].load < 0.99 * estimate.value and len(challenges) < 4):
                 return self._dwell(past, above, Purpose.CHALLENGE)
-        soaks = past.since_world(Purpose.VERIFY)
+        soaks = past.soaks
         levels = {t.load for t in soaks}
         if soaks:
             seconds, holds = past.soak(soaks[-1].load)
@@ -216,18 +223,18 @@ class AdaptivePolicy:
         return Probe(load, Purpose.VERIFY, self._settle(0.5), min(5.0, seconds), seconds)
 
     def _canary(self, past: Past, every: float) -> Probe | None:
-        reference = past.reference
-        if past.now - past.last_reference.ended < every:
+        load, since = past.light_load, past.now - past.last_light.ended
+        seconds, settle = min(max(6.0, 60 / load, 4 * self._settings.limit), 20.0), self._settle(1.5)
+        if since < (DOUBTED_S if past.in_doubt else max(every, 6 * (seconds + settle))) and not past.contested:
             return None
-        seconds = min(max(6.0, 60 / reference.load, 4 * self._settings.limit), 20.0)
-        return Probe(reference.load, Purpose.CANARY, self._settle(1.5), seconds / 2, seconds)
+        return Probe(load, Purpose.CANARY, settle, seconds / 2, seconds)
 
     def _settle(self, least: float) -> float:
         return max(least, min(2 * self._settings.limit, 6.0)) if least >= 1 else least
 
     def _cap(self, past: Past) -> float:
-        """Damping, on the grid."""
-        most = DAMPING * past.best
+        """Damping, on the grid; before the first overload, which a prior may keep away for long, no more than twice."""
+        most = (DAMPING if past.overloads else 2) * past.best
         if self._settings.loop == "closed":
             return max(math.floor(most), past.best + 1)
         return self._settings.grid.at_most(most)
@@ -255,6 +262,8 @@ class AdaptivePolicy:
         settings = self._settings
         warm = warmup_end(past.trials, past.light) if past.trials else None
         notes = ("not_stationary",) if past.changes else ()
+        if past.located and past.slow_phases_count:
+            notes = (*notes, "slow_phases")
         if past.limited:
             notes = (*notes, "rate_limited")
         if verdict == "resolved" and past.unreliable:

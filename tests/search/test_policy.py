@@ -75,10 +75,13 @@ def test_dwells_follow_once_a_load_has_failed() -> None:
     assert 40 <= dwell.load <= 62.5
 
 
-def test_the_gates_load_is_looked_at_again_now_and_then() -> None:
-    trials = [*GATED, seen(6, 50, PASS, Purpose.LOCATE), seen(7, 62.5, FAIL, Purpose.LOCATE, "overload")]
+@pytest.mark.parametrize(("located", "load"), [((80, 160), 40), ((50, 62.5), 25)])
+def test_a_light_load_is_looked_at_now_and_then(located: tuple[float, float], load: float) -> None:
+    """The gate's, unless that has turned out not to be light."""
+    low, high = located
+    trials = [*GATED, seen(6, low, PASS, Purpose.LOCATE), seen(7, high, FAIL, Purpose.LOCATE, "overload")]
     canary = probe(ask(trials, now=GATED[-1].ended + CANARY_EVERY_S))
-    assert (canary.purpose, canary.load) == (Purpose.CANARY, 40)
+    assert (canary.purpose, canary.load) == (Purpose.CANARY, load)
 
 
 @pytest.mark.parametrize("loop", ["open", "closed"])

@@ -1,0 +1,76 @@
+"""When the server is another than before: canaries, by what their answers took."""
+
+import pytest
+
+from locust_adaptive.search.grid import Grid
+from locust_adaptive.search.settings import Settings
+from locust_adaptive.search.slo import Slo
+from locust_adaptive.search.trial import Purpose, Trial, Verdict
+from locust_adaptive.search.worlds import CHANGED_LOOKS, Worlds, differs, worlds
+from tests.support.trials import measurement, trial
+
+SETTINGS = Settings(Slo.parse("p95<100ms"), "open", Grid.rate(1, 1000), 10)
+SAME, LITTLE, PLAIN, FAST = 500, 506, 550, 450
+"""Buckets of the histogram: a step is 2 % of latency."""
+
+
+def light(number: int, bucket: int, purpose: Purpose = Purpose.CANARY, load: float = 100, seconds: float = 8) -> Trial:
+    """A probe whose answers took a bucket, give or take one."""
+    m = measurement([(round(load / 2), 0)] * round(2 * seconds))
+    for cohort in m.cohorts:
+        sent = cohort.names["/a"].sent
+        cohort.names["/a"].hist = {bucket - 1: sent // 4, bucket: sent - 2 * (sent // 4), bucket + 1: sent // 4}
+    return trial(number, load, m, Verdict.PASS, purpose, started=20.0 * number)
+
+
+def after(*buckets: int) -> Worlds:
+    """Of a gate and canaries."""
+    canaries = [light(number, bucket) for number, bucket in enumerate(buckets, start=2)]
+    return worlds([light(1, SAME, Purpose.GATE), *canaries], SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("buckets", "beginnings", "doubtful"),
+    [
+        ((SAME, SAME + 1, SAME - 1), (0,), ()),
+        # One slow look may be a phase that passes; three in a row are another server, from the first of them on.
+        ((PLAIN,), (0,), (1,)),
+        ((PLAIN, PLAIN), (0,), (1, 2)),
+        ((PLAIN, PLAIN, PLAIN), (0, 1), ()),
+        ((SAME, FAST, FAST, FAST), (0, 2), ()),
+        ((PLAIN, SAME), (0,), ()),
+        # Where one passed, three may be the next one.
+        ((PLAIN, SAME, PLAIN, PLAIN, PLAIN), (0,), (3, 4, 5)),
+        ((PLAIN, SAME, *[PLAIN] * 2 * CHANGED_LOOKS), (0, 3), ()),
+        # A little slower, and slower again: it drifts, and is known as it is now.
+        ((LITTLE,), (0,), ()),
+        ((LITTLE, LITTLE), (0, 2), ()),
+        ((LITTLE, SAME, LITTLE), (0,), ()),
+        ((LITTLE, SAME - 6), (0,), ()),
+        ((LITTLE, LITTLE, LITTLE, LITTLE), (0, 2), ()),
+    ],
+)
+def test_where_worlds_begin(buckets: tuple[int, ...], beginnings: tuple[int, ...], doubtful: tuple[int, ...]) -> None:
+    assert after(*buckets) == Worlds(beginnings, doubtful)
+
+
+def test_a_gate_begins_the_world_anew() -> None:
+    trials = [light(1, SAME, Purpose.GATE), light(2, PLAIN), light(3, PLAIN, Purpose.GATE), light(4, PLAIN)]
+    assert worlds(trials, SETTINGS) == Worlds((2,))
+
+
+def test_a_gate_that_a_stall_cut_short_begins_a_world_all_the_same() -> None:
+    """Without one the search would climb for ever."""
+    assert worlds([light(1, SAME, Purpose.GATE, seconds=0)], SETTINGS) == Worlds((0,))
+
+
+def test_canaries_are_compared_with_those_of_their_load() -> None:
+    """A higher load takes longer; that is no change of the server."""
+    trials = [light(1, SAME, Purpose.GATE, load=40), *(light(n, PLAIN, load=80) for n in range(2, 6))]
+    assert worlds(trials, SETTINGS) == Worlds((0,))
+
+
+def test_a_difference_too_small_to_matter_is_none() -> None:
+    """Half as long again, of less than half a millisecond."""
+    assert not differs(light(1, 300), light(2, 320), SETTINGS)
+    assert differs(light(1, SAME), light(2, PLAIN), SETTINGS)
