@@ -1,6 +1,9 @@
 import json
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -8,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from locust_adaptive.cli import main
-from locust_adaptive.cli.simulate import OPTIONS
+from locust_adaptive.cli.simulate import OPTIONS, simulate
 from locust_adaptive.report.fold import fold
 from locust_adaptive.report.journal import read
 from locust_adaptive.report.result import from_json, result
@@ -187,3 +190,16 @@ def test_the_usual_search_is_that_of_a_run(loop, profile):
     shape = SimpleNamespace(slo="p99<250ms", adaptive_profile=profile)
     plan = resolve(shape, SimpleNamespace(), [kinds[loop]], None)
     assert question.settings({"slo": "p99<250ms", "mode": loop, "profile": profile}) == plan.settings
+
+
+@pytestdef test_what_the_page_shows_is_understood():
+    text = (Path(__file__).parents[1] / "docs/how-to/simulate.md").read_text("utf-8").replace("\\\n", " ")
+    commands = re.findall(r"^locust-adaptive simulate (.*)$", text, re.MULTILINE)
+    examples = re.findall(r"\| `(--[^`]*)` \|$", text, re.MULTILINE)
+    assert commands
+    assert examples
+    for line in [*commands, *(f"--slo p99<1s --service 9ms {example}" for example in examples)]:
+        given = simulate.make_context("simulate", shlex.split(line)).params
+        texts = {**given, "slo": " & ".join(given["slo"])}
+        assert question.settings(texts).slo.objectives
+        assert describe.parse(texts) != describe.parse({"service": "1s"})

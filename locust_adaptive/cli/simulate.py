@@ -47,7 +47,7 @@ OPTIONS = (
     ("--precision", "6%", "Half width that the 95% interval must reach (by the profile)."),
     ("--soak", "30s", "How long the verified load must hold the SLO (by the profile)."),
     ("--spike-tolerance", "3%", "Share of the time that pauses may take and be forgiven."),
-    ("--prior", "120", "A capacity found before: the ramp to it is left out."),
+    ("--prior", "120", "A capacity found before: the search starts at half of it."),
     ("--budget", "20m", "Time allowed."),
     ("--seed", "1", "Of the arrivals and of the server."),
     ("--runs", "20", "So many searches, with seeds from --seed on, summed up."),
