@@ -104,7 +104,14 @@ class _Block:
 
     def _strict(self) -> Iterator[tuple[str, str]]:
         strict = self.outcome["strict"]
-        if not any(s["excised"] for s in self.outcome["stalls"]):
+        undisturbed, what = self.outcome.get("undisturbed"), []
+        if undisturbed is not None:
+            yield "between", f"{self._load(undisturbed)}  ({_interval(undisturbed)}), between its slow phases"
+        if any(s["excised"] for s in self.outcome["stalls"]):
+            what.append("stalls")
+        if "slow_phases_left_out" in self.outcome["notes"]:
+            what.append("slow phases")
+        if not what:
             return
         if strict is None:
             yield (
@@ -112,7 +119,7 @@ class _Block:
                 self.outcome["strict_reason"] or "not known: the search ended before the stalls could be counted",
             )
         elif strict["value"] is not None:
-            yield "strict", f"{self._load(strict)}  ({_interval(strict)}), with its stalls counted"
+            yield "strict", f"{self._load(strict)}  ({_interval(strict)}), with its {' and '.join(what)} counted"
 
     @property
     def _own_stalls(self) -> bool:

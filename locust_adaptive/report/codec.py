@@ -134,12 +134,12 @@ class Decoder:
 
 
 def _conclusion(plain: Mapping[str, Any]) -> Conclusion:
-    strict = plain["strict"]
+    others = {name: plain.get(name) for name in ("strict", "undisturbed")}
     return Conclusion(
         **{
             **plain,
             "capacity": Capacity(**plain["capacity"]),
-            "strict": None if strict is None else Capacity(**strict),
+            **{name: None if value is None else Capacity(**value) for name, value in others.items()},
             "notes": tuple(plain["notes"]),
         }
     )

@@ -109,6 +109,7 @@ class Result(TypedDict):
     capacity: CapacityPart
     strict: CapacityPart | None
     strict_reason: str | None
+    undisturbed: CapacityPart | None
     limit: LimitPart
     slo: str
     load: LoadPart
@@ -153,6 +154,7 @@ def result(facts: Fold) -> Result:
         "capacity": _capacity(ending.capacity if ending else nothing, facts),
         "strict": _strict(facts),
         "strict_reason": ending.strict_reason if ending else None,
+        "undisturbed": _capacity(ending.undisturbed, facts) if ending and ending.undisturbed else None,
         "limit": {
             "objective": str(binding) if binding else None,
             "signal": binding.signal if binding else None,

@@ -41,6 +41,11 @@ REASONS = {
         "the time allowed was over before the answer was precise enough",
         "allow more time with -t, or ask for less with --adaptive-precision",
     ),
+    "not_measurable": Word(
+        "the time allowed is too short for a load this low: hardly a request may miss the SLO in it, so that misses "
+        "cannot be counted",
+        "allow many times more time with -t, or ask for a lower percentile",
+    ),
     "target_unreachable": Word(
         "nobody was there: every connection was refused, or the name or the way to the host was not known",
         "start the target, and see whether -H names the right host and port",
@@ -95,6 +100,19 @@ NOTES = {
         "the target became another during the search: a light load was answered at another speed than before. The "
         "capacity is that of its last state",
         "look for drift, throttling or a neighbour, and run again",
+    ),
+    "slow_phases": Word(
+        "the target is slow for a while again and again, more than a tenth of the time: the capacity counts that. "
+        "Between its slow phases it takes more, as said above",
+        "look for a neighbour, throttling, compaction or collection of garbage",
+    ),
+    "slow_phases_left_out": Word(
+        "the target was slow for a while, less than a tenth of the time: the capacity leaves that out, the strict one "
+        "counts it",
+    ),
+    "non_monotone": Word(
+        "the target fails at light loads that are below those it passes, as batching does that waits for a batch to "
+        "fill: the capacity is the highest load that passes",
     ),
     "stalls_exceed_tolerance": Word(
         "the stalls took a larger share of the time than --adaptive-spike-tolerance forgives: the capacity counts them"

@@ -110,8 +110,9 @@ class Conclusion:
     """`verdict` is resolved, unresolved, invalid or aborted; `reason` a word from the reference.
 
     `objective` and `next_objective` are places among the counted objectives: what limits, and what would next.
-    `strict` is the capacity with the stalls of the target counted, with `strict_reason` where it is None. `notes` are
-    words on what was noticed (`not_stationary`, ...).
+    `strict` is the capacity with the stalls and slow phases of the target counted, with `strict_reason` where it is
+    None. `undisturbed`: between slow phases, where `capacity` counts these. `notes` are words on what was noticed
+    (`not_stationary`, ...).
     """
 
     verdict: str
@@ -123,6 +124,7 @@ class Conclusion:
     next_objective: int | None = None
     warmup_s: float | None = None
     notes: tuple[str, ...] = ()
+    undisturbed: Capacity | None = None
 
 
 Command = Hold | Judged | Stall | Done

@@ -202,6 +202,24 @@ class Past:
         return any(2 * low <= high and few >= SAME * many for low, few in soft for high, many in soft)
 
     @property
+    def non_monotone(self) -> bool:
+        """Does a light load fail, of a server that has passed heavier ones before and after?"""
+        return any(
+            light.verdict is Verdict.FAIL
+            and not light.overloaded
+            and {True, False} <= {t.number > light.number for t in self.passed if t.load > 1.25 * light.load}
+            for light in self.world
+        )
+
+    @property
+    def allowed_misses(self) -> float:
+        """How many requests might have missed in all close looks."""
+        i = self.binding
+        assert i is not None
+        budget = self.settings.objectives[i].budget or 0.0
+        return budget * sum(t.measurement.counts(i)[1] for t in self.close_looks)
+
+    @property
     def overloads(self) -> bool:
         """Has the server been overloaded, or failed, yet?"""
         return any(t.verdict is Verdict.FAIL for t in self.trials)
@@ -289,7 +307,7 @@ class Past:
     @cached_property
     def estimate(self) -> Estimate:
         """The capacity by what is known of this world: of the server as it mostly is, unless it is slow too often."""
-        return self._with_phases if self.slow_phases_count else self.undisturbed
+        return self.with_phases if self.slow_phases_count else self.undisturbed
 
     @cached_property
     def undisturbed(self) -> Estimate:
@@ -297,7 +315,7 @@ class Past:
         return self._by_queue(forgiving=True) or self._by_counts()
 
     @cached_property
-    def _with_phases(self) -> Estimate:
+    def with_phases(self) -> Estimate:
         """The capacity with everything counted."""
         return self._by_queue(forgiving=False) or self._by_counts()
 
@@ -320,6 +338,11 @@ class Past:
 
     # -- slow phases -------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def left_out(self) -> list[Trial]:
+        """The close looks that the undisturbed estimate leaves out, since something slowed the server down."""
+        return [t for t in self.close_looks if t.number in self.undisturbed.disturbed]
+
     @property
     def _seen_enough(self) -> bool:
         return sum(t.ended - t.started for t in self.close_looks) >= SETTLED_S
@@ -329,18 +352,16 @@ class Past:
         """Open loop: is the server slow so often that this is what it is?"""
         if self.settings.loop == "closed" or not self._seen_enough:
             return False
-        slow = sum(t.number in self.undisturbed.disturbed for t in self.close_looks)
-        return slow > SLOW_SHARE * len(self.close_looks)
+        return len(self.left_out) > SLOW_SHARE * len(self.close_looks)
 
     @property
     def unsettled(self) -> bool:
         """Does what was left out matter, and has the server been seen for too short to tell how often that happens?"""
-        left_out = self.undisturbed.disturbed
-        if self._seen_enough or not any(t.number in left_out for t in self.close_looks):
+        if self._seen_enough or not self.left_out:
             return False
-        apart = abs(math.log(self._with_phases.value / self.undisturbed.value))
+        apart = abs(math.log(self.with_phases.value / self.undisturbed.value))
         precision = self.settings.precision
-        return Z95 * self._with_phases.sd > precision or apart > max(Z95 * self.undisturbed.sd, precision / 2)
+        return Z95 * self.with_phases.sd > precision or apart > max(Z95 * self.undisturbed.sd, precision / 2)
 
     @cached_property
     def close_looks(self) -> list[Trial]:
@@ -397,7 +418,7 @@ class Past:
             return min((grid.snap(value), grid.snap(value + 1)), key=lambda load: (seen.get(load, 0.0), load))
         last = [t.load for t in self.world if t.purpose in (Purpose.LOCATE, Purpose.REFINE, Purpose.CHALLENGE)][-1]
         if self.slow_phases_count or (self.converged() and self.unsettled):
-            wanted = self._with_phases.value
+            wanted = self.with_phases.value
         else:
             wanted = self.estimate.at(sds + BOLDER * self._clean_streak)
         return grid.snap(min(max(wanted, 0.9 * last), 1.1 * last))

@@ -36,6 +36,10 @@ MAY_BE_COLD_S, COLD_LOOK_S = 120.0, 10.0
 """A server that fails at the lowest load may be cold: before this second it is asked again, for so long at a time."""
 INVALID_LIMIT, COOL_DOWN_S = 3, 4.0
 """So many invalid probes in a row end the search; each repeat waits so much longer before it counts."""
+COUNTABLE = 10
+"""Fewer misses than this, allowed in all close looks, say nothing of a capacity."""
+LEFT_OUT = 2
+"""One spoilt look may be chance."""
 DITHER = (1.0, 0.5, 1.0, 0.0)
 """Loads to try, in standard deviations from the median, in turn. Where hardly a request is late nothing is learnt: the
 virtual queue says as much of the capacity from a load a little above it, and says it sooner."""
@@ -67,8 +71,10 @@ class AdaptivePolicy:
         return self._conclude(past, stalls, "resolved", "converged")
 
     def give_up(self, trials: list[Trial], stalls: list[Stall], verdict: str, reason: str) -> Conclusion:
-        now = trials[-1].ended if trials else 0.0
-        return self._conclude(Past(self._settings, trials, now), stalls, verdict, reason)
+        past = Past(self._settings, trials, trials[-1].ended if trials else 0.0)
+        if reason == "budget_spent" and past.located and past.allowed_misses < COUNTABLE:
+            reason = "not_measurable"
+        return self._conclude(past, stalls, verdict, reason)
 
     # -- stages: a probe, a conclusion, or None for "this stage is over" ---------------------------------------------
 
@@ -262,10 +268,10 @@ class AdaptivePolicy:
         settings = self._settings
         warm = warmup_end(past.trials, past.light) if past.trials else None
         notes = ("not_stationary",) if past.changes else ()
-        if past.located and past.slow_phases_count:
-            notes = (*notes, "slow_phases")
         if past.limited:
             notes = (*notes, "rate_limited")
+        if past.non_monotone:
+            notes = (*notes, "non_monotone")
         if verdict == "resolved" and past.unreliable:
             verdict, reason = "unresolved", "measurement_invalid"
         if reason == "ceiling_reached":
@@ -281,6 +287,9 @@ class AdaptivePolicy:
             return Conclusion(verdict, reason, known, objective=past.binding, warmup_s=warm, notes=notes)
         estimate = past.estimate
         capacity = self._capacity(past, estimate)
+        undisturbed = None
+        if past.slow_phases_count:
+            notes, undisturbed = (*notes, "slow_phases"), self._capacity(past, past.undisturbed)
         spent = past.now
         if not tolerated(settings, stalls, spent):
             # What stands still only at loads above the capacity is what makes it the capacity.
@@ -288,12 +297,18 @@ class AdaptivePolicy:
             stalls = [s for s in stalls if s.probe not in {t.number for t in above}]
             spent -= sum(t.ended - t.started for t in above)
         strict, why = strict_capacity(settings, estimate, past.binding, capacity, stalls, spent)
+        if len(past.left_out) >= LEFT_OUT and not past.slow_phases_count:
+            notes = (*notes, "slow_phases_left_out")
+            counted = self._capacity(past, past.with_phases)
+            strict = min((c for c in (strict, counted) if c is not None), key=lambda c: c.value or 0.0)
         if not tolerated(settings, stalls, spent):
             notes = (*notes, "stalls_exceed_tolerance")
             capacity = strict or Capacity(None, None, None)
             if strict is None and verdict == "resolved":
                 verdict, reason = "unresolved", "stalls_exceed_tolerance"
-        return Conclusion(verdict, reason, capacity, strict, why, past.binding, past.next_binding, warm, notes)
+        return Conclusion(
+            verdict, reason, capacity, strict, why, past.binding, past.next_binding, warm, notes, undisturbed
+        )
 
     def _capacity(self, past: Past, estimate: Estimate) -> Capacity:
         settings, verified = self._settings, past.verified

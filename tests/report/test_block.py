@@ -175,6 +175,17 @@ def test_stalls_beyond_the_tolerance_are_not_called_forgiven():
     assert row(text, "do next").startswith("find what stops the target")
 
 
+def test_slow_phases_are_told_from_what_lies_between_them():
+    slow = block(outcome(undisturbed=capacity(80, 78.0, 82.0), stalls=[], notes=["slow_phases"]))
+    assert row(slow, "between") == "80.0 req/s  (95% CI 78.0 .. 82.0), between its slow phases"
+    assert "strict" not in labels(slow)
+    strict = capacity(60, 55.0, 65.0)
+    rare = block(outcome(strict=strict, stalls=[], notes=["slow_phases_left_out"]))
+    assert row(rare, "strict") == "60.0 req/s  (95% CI 55.0 .. 65.0), with its slow phases counted"
+    both = block(outcome(strict=strict, stalls=[stall(45.0)], notes=["slow_phases_left_out"]))
+    assert row(both, "strict").endswith("with its stalls and slow phases counted")
+
+
 def test_the_headline_breaks_before_it_is_too_long():
     slo = "p99{/v1/rank}<250ms & p99{/v1/embed}<400ms & ttft.p95<500ms & errors<1%"
     limit = {"objective": None, "signal": None, "next": None}

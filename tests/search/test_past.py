@@ -172,3 +172,31 @@ def test_the_objective_that_presses_hardest_is_the_limit() -> None:
     m = measurement([(40, 1)] * 12, errors=[1] * 12)
     p = Past(both, [trial(1, 40, m, UNDECIDED, Purpose.GATE)], 10.0)
     assert (p.binding, p.next_binding) == (1, 0)
+
+
+def spoilt(share: float, seconds: float = 20.0) -> Past:
+    """Sixteen close looks at a load that mostly passes, of which a share fails by far."""
+    known = [seen(1, 40, PASS, Purpose.GATE), overload(2, 125, 100, Purpose.LOCATE)]
+    looks = []
+    for i in range(16):
+        misses = 24 if (i * share) % 1 + share >= 1 else 1
+        m = measurement([(44, misses)] * round(2 * seconds))
+        looks.append(trial(5 + i, 88, m, UNDECIDED, Purpose.REFINE, started=50.0 + seconds * i))
+    return past(*known, *looks)
+
+
+def test_rare_slow_phases_are_left_out_and_frequent_ones_count() -> None:
+    never, rare, often = spoilt(0), spoilt(0.125), spoilt(0.375)
+    assert (len(never.left_out), len(rare.left_out), len(often.left_out)) == (0, 2, 6)
+    assert not rare.slow_phases_count
+    assert rare.estimate == rare.undisturbed
+    assert rare.estimate.value == pytest.approx(never.estimate.value, rel=0.03)
+    assert often.slow_phases_count
+    assert often.estimate == often.with_phases
+
+
+def test_how_often_it_is_slow_takes_time_to_tell() -> None:
+    assert spoilt(0.375, seconds=8).unsettled
+    assert not spoilt(0.375, seconds=8).slow_phases_count
+    assert not spoilt(0.375).unsettled
+    assert not spoilt(0, seconds=8).unsettled
