@@ -1,4 +1,4 @@
-"""What the trials say, for the policy to decide on: every number here is derived, none is kept.
+"""What happened: the trials of a search, its worlds and its bracket. Every number here is derived, none is kept.
 
 Evidence from an earlier world is set aside: see `worlds`.
 """
@@ -11,8 +11,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from .answers import Answers
-from .estimate import Z95, Estimate, by_counts, by_queue, service_rate
-from .evidence import dispersion, probability_over
+from .estimate import service_rate
 from .settings import Settings
 from .trial import Measurement, Purpose, Trial, Verdict
 from .worlds import Worlds, differs, is_reference, worlds
@@ -24,23 +23,12 @@ SOFT_FAILURES = 6
 above."""
 UNFIT_SHARE, UNFIT_LEAST = 0.3, 3
 """With more invalid probes than this share, and so many at least, the others are doubtful too."""
-BOLDER = 0.5
-"""Each dwell without misses in a row takes the next so many standard deviations higher: where hardly a request is late,
-little is learnt."""
 LIGHT = 2.0
 """Arrivals per second, or users, that are light for any server that is to be searched."""
 NONE_GOOD, START_UP_S = 20, 30.0
 """Of so many answers not one was good, this many seconds after the first request: nothing else is to be expected."""
 SAME = 0.7
 """Shares of failures at two loads are about the same within this factor."""
-CLEAN_LOOKS, CLEAN, CLEAN_MISSES = 3, 0.15, 60
-"""So many looks at the estimate with less than this share of the budgeted misses, where this many were allowed in all,
-say that the capacity is higher."""
-SLOW_SHARE, SETTLED_S = 0.25, 240.0
-"""Slow phases that spoil more than this share of the close looks, of so many seconds, are counted. A phase spoils each
-look that it touches: with looks and phases of about ten seconds, a tenth of the time is slow when a fifth is spoilt."""
-LIGHTEST, HEAVIEST = 0.25, 0.7
-"""A canary shows how fast the server is at a load between these shares of the capacity."""
 
 
 class Past:
@@ -142,15 +130,6 @@ class Past:
         return [t for t in self.world if t.purpose in (Purpose.GATE, Purpose.CANARY)][-1]
 
     @cached_property
-    def contested(self) -> bool:
-        """Open loop: did the last probe overload the server where it should not have? Then a light load shows whether
-        it is slow just now."""
-        last = self.world[-1] if self.world else None
-        if last is None or last not in self.close_looks or not last.overloaded or not self.located:
-            return False
-        return self.settings.loop == "open" and last.load < self.estimate.at(-1)
-
-    @cached_property
     def excused(self) -> frozenset[int]:
         """Numbers of the probes that overloaded a server which a light load right after them found slow."""
         out, world = set(), self.world
@@ -160,14 +139,6 @@ class Past:
                 if differs(reference, canary, self.settings):
                     out.add(before.number)
         return frozenset(out)
-
-    @property
-    def light_load(self) -> float:
-        """What the next canary holds: the last one's load while that is light for what is known now."""
-        load = self.last_light.load
-        if self.settings.loop == "closed" or not self.located or LIGHTEST <= load / self.estimate.value <= HEAVIEST:
-            return load
-        return self.settings.grid.snap(0.5 * min(self.estimate.value, self.best))
 
     # -- the bracket -------------------------------------------------------------------------------------------------
 
@@ -212,14 +183,6 @@ class Past:
         )
 
     @property
-    def allowed_misses(self) -> float:
-        """How many requests might have missed in all close looks."""
-        i = self.binding
-        assert i is not None
-        budget = self.settings.objectives[i].budget or 0.0
-        return budget * sum(t.measurement.counts(i)[1] for t in self.close_looks)
-
-    @property
     def overloads(self) -> bool:
         """Has the server been overloaded, or failed, yet?"""
         return any(t.verdict is Verdict.FAIL for t in self.trials)
@@ -256,112 +219,12 @@ class Past:
                 return min(above)
         return 2 * self.best
 
-    # -- the estimate ------------------------------------------------------------------------------------------------
+    # -- around the capacity ------------------------------------------------------------------------------------------
 
     @cached_property
     def located(self) -> bool:
         """Is there enough for an estimate?"""
         return bool(self.world) and (self.settings.loop == "closed" or bool(self.since_world(Purpose.LOCATE)))
-
-    @cached_property
-    def _pressure(self) -> list[tuple[float, int]]:
-        """Constraints by how hard they press at the loads that matter, hardest first: misses over budgeted misses."""
-        near = [t for t in self._recent if t.load >= 0.8 * self.best]
-        objectives = self.settings.objectives
-        failed = next((i for i, o in enumerate(objectives) if o.signal == "errors" and o.scope is None), None)
-        out = []
-        for i in self.settings.constraints:
-            budget = objectives[i].budget or 1.0
-            k = sum(t.measurement.counts(i)[0] for t in near)
-            n = sum(t.measurement.counts(i)[1] for t in near)
-            if failed is not None and objectives[i].signal == "latency":
-                # A failure misses every latency objective too, but it is not slowness that limits then.
-                k = max(k - sum(t.measurement.counts(failed)[0] for t in near), 0)
-            out.append(((k + 0.5 * budget) / (budget * (n + 1)), i))
-        return sorted(out, key=lambda pair: (-pair[0], pair[1]))
-
-    @property
-    def binding(self) -> int | None:
-        return self._pressure[0][1] if self._pressure else None
-
-    @property
-    def next_binding(self) -> int | None:
-        return self._pressure[1][1] if len(self._pressure) > 1 else None
-
-    @cached_property
-    def _rate(self) -> tuple[float, float] | None:
-        """Open loop: service rate and its spread, of this world, or of the search where this world does not
-        contradict it.
-
-        In closed loop the arrivals follow the answers, and a queue fed with them says nothing new."""
-        if self.settings.loop == "closed":
-            return None
-        limit = self.settings.limit
-        for trials in (self.world, self.trials):
-            # What failed well below what passes was disturbed. A server does not pass above the rate at which it works.
-            found = service_rate([t for t in trials if t.load > 0.9 * self.best], limit)
-            if found is not None and found[0] * math.exp(2 * found[1]) > self.best:
-                return found
-        return None
-
-    @cached_property
-    def estimate(self) -> Estimate:
-        """The capacity by what is known of this world: of the server as it mostly is, unless it is slow too often."""
-        return self.with_phases if self.slow_phases_count else self.undisturbed
-
-    @cached_property
-    def undisturbed(self) -> Estimate:
-        """The capacity if what was slow for a while is left out."""
-        return self._by_queue(forgiving=True) or self._by_counts()
-
-    @cached_property
-    def with_phases(self) -> Estimate:
-        """The capacity with everything counted."""
-        return self._by_queue(forgiving=False) or self._by_counts()
-
-    def _by_queue(self, forgiving: bool) -> Estimate | None:
-        i = self.binding
-        assert i is not None
-        objective = self.settings.objectives[i]
-        if self._rate is None or objective.signal != "latency" or objective.scope is not None:
-            return None
-        assert objective.budget is not None
-        return by_queue(self.world, i, objective.budget, *self._rate, forgiving)
-
-    def _by_counts(self) -> Estimate:
-        i = self.binding
-        assert i is not None
-        budget = self.settings.objectives[i].budget
-        assert budget is not None
-        spread = 0.1 + 0.5 * abs(math.log(self.worst / self.best))
-        return by_counts(self.world, i, budget, math.sqrt(self.best * self.worst), spread)
-
-    # -- slow phases -------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def left_out(self) -> list[Trial]:
-        """The close looks that the undisturbed estimate leaves out, since something slowed the server down."""
-        return [t for t in self.close_looks if t.number in self.undisturbed.disturbed]
-
-    @property
-    def _seen_enough(self) -> bool:
-        return sum(t.ended - t.started for t in self.close_looks) >= SETTLED_S
-
-    @cached_property
-    def slow_phases_count(self) -> bool:
-        """Open loop: is the server slow so often that this is what it is?"""
-        if self.settings.loop == "closed" or not self._seen_enough:
-            return False
-        return len(self.left_out) > SLOW_SHARE * len(self.close_looks)
-
-    @property
-    def unsettled(self) -> bool:
-        """Does what was left out matter, and has the server been seen for too short to tell how often that happens?"""
-        if self._seen_enough or not self.left_out:
-            return False
-        apart = abs(math.log(self.with_phases.value / self.undisturbed.value))
-        precision = self.settings.precision
-        return Z95 * self.with_phases.sd > precision or apart > max(Z95 * self.undisturbed.sd, precision / 2)
 
     @cached_property
     def close_looks(self) -> list[Trial]:
@@ -373,101 +236,6 @@ class Past:
         """The probes that locate the capacity of this world, if none has looked closer since."""
         closer = max((t.number for t in self.close_looks), default=0)
         return [t for t in self.since_world(Purpose.LOCATE) if t.number > closer]
-
-    @cached_property
-    def outgrown(self) -> bool:
-        """Open loop: do the last close looks contradict the service rate? So they do when they push the estimate to the
-        edge of what it allows, and when hardly a request missed at that estimate."""
-        climbed = max((t.number for t in self.since_world(Purpose.LOCATE)), default=0)
-        looks = [t for t in self.close_looks if t.number > climbed][-CLEAN_LOOKS:]
-        i, estimate = self.binding, self.estimate
-        if len(looks) < CLEAN_LOOKS or i is None:
-            return False
-        if self._rate is not None and estimate.mu is not None:
-            rate, sd = self._rate
-            if estimate.value > 0.97 * rate * math.exp(2 * sd):
-                return True
-        budget = self.settings.objectives[i].budget or 0.0
-        counts = [t.measurement.counts(i) for t in looks]
-        clean = all(k <= CLEAN * budget * n for k, n in counts) and budget * sum(n for _, n in counts) >= CLEAN_MISSES
-        return clean and all(t.load >= 0.97 * estimate.value for t in looks)
-
-    @property
-    def light(self) -> float:
-        """A load that is light for the server as it is now."""
-        if not self.located:
-            return 0.6 * self.best
-        return max(0.6 * self.estimate.value, self.last_light.load)
-
-    # -- convergence -------------------------------------------------------------------------------------------------
-
-    def converged(self) -> bool:
-        """Is the interval as narrow as asked, by enough dwells, or in closed loop the step from pass to fail found?"""
-        if self.settings.loop == "closed" and self.users_bracket is not None:
-            return True
-        refined, dwells = self.since_world(Purpose.REFINE), self.settings.dwells
-        enough = len(refined) >= dwells and sum(t.measurement.clean_s for t in refined) >= 5 * dwells
-        return enough and Z95 * self.estimate.sd <= self.settings.precision
-
-    def next_load(self, sds: float) -> float:
-        """Where to look next."""
-        grid = self.settings.grid
-        if self.settings.loop == "closed":
-            value = self.users_capacity
-            seen = {load: n for load, (_, n) in self._by_users.items()}
-            return min((grid.snap(value), grid.snap(value + 1)), key=lambda load: (seen.get(load, 0.0), load))
-        last = [t.load for t in self.world if t.purpose in (Purpose.LOCATE, Purpose.REFINE, Purpose.CHALLENGE)][-1]
-        if self.slow_phases_count or (self.converged() and self.unsettled):
-            wanted = self.with_phases.value
-        else:
-            wanted = self.estimate.at(sds + BOLDER * self._clean_streak)
-        return grid.snap(min(max(wanted, 0.9 * last), 1.1 * last))
-
-    @cached_property
-    def _clean_streak(self) -> int:
-        """How many of the last dwells, one after the other, had hardly a miss: they taught little."""
-        i = self.binding
-        assert i is not None
-        budget, streak = self.settings.objectives[i].budget or 0.0, 0
-        for trial in reversed(self.since_world(Purpose.REFINE)):
-            k, n = trial.measurement.counts(i)
-            if k > budget * n / 4:
-                break
-            streak += 1
-        return streak
-
-    @cached_property
-    def _by_users(self) -> dict[float, tuple[float, float]]:
-        """Closed loop: effective misses and requests at each number of users, by the binding objective."""
-        i = self.binding
-        assert i is not None
-        budget = self.settings.objectives[i].budget or 1.0
-        out: dict[float, tuple[float, float]] = {}
-        for trial in self.world:
-            k, n = trial.measurement.counts(i)
-            phi = dispersion(*trial.measurement.batches(i), budget)
-            before = out.get(trial.load, (0.0, 0.0))
-            out[trial.load] = (before[0] + k / phi, before[1] + n / phi)
-        return out
-
-    @cached_property
-    def users_bracket(self) -> int | None:
-        """The number of users that passes while one more fails, both beyond reasonable doubt; None if not found."""
-        i = self.binding
-        assert i is not None
-        budget = self.settings.objectives[i].budget or 1.0
-        belief = {load: probability_over(k, n, budget) for load, (k, n) in self._by_users.items()}
-        for load, over in belief.items():
-            if over < 0.1 and belief.get(load + 1, 0.0) > 0.9 and self._by_users[load][1] > 10:
-                return round(load)
-        return None
-
-    @property
-    def users_capacity(self) -> int:
-        """Closed loop: the number of users that meets the SLO, as far as known."""
-        if self.users_bracket is not None:
-            return self.users_bracket
-        return max(math.floor(self.estimate.value), round(self.settings.grid.minimum))
 
     @property
     def soaks(self) -> list[Trial]:

@@ -19,9 +19,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from .belief import Belief
 from .estimate import Z95, Estimate
 from .events import Capacity, Conclusion, Stall
-from .past import DAMPING, Past
+from .past import DAMPING
 from .settings import Settings
 from .strict import strict_capacity, tolerated
 from .trial import Probe, Purpose, Trial, Verdict
@@ -55,7 +56,7 @@ class AdaptivePolicy:
         self._settings = settings
 
     def ask(self, trials: list[Trial], now: float, stalls: list[Stall]) -> Probe | Conclusion:
-        past = Past(self._settings, trials, now)
+        past = Belief(self._settings, trials, now)
         if trials and trials[-1].gone and (gates := past.of(Purpose.GATE)) and gates[-1] is not trials[-1]:
             # A server that comes back may be cold, or another one.
             gate = self._gate_probe(gates[-1].load)
@@ -71,14 +72,14 @@ class AdaptivePolicy:
         return self._conclude(past, stalls, "resolved", "converged")
 
     def give_up(self, trials: list[Trial], stalls: list[Stall], verdict: str, reason: str) -> Conclusion:
-        past = Past(self._settings, trials, trials[-1].ended if trials else 0.0)
+        past = Belief(self._settings, trials, trials[-1].ended if trials else 0.0)
         if reason == "budget_spent" and past.located and past.allowed_misses < COUNTABLE:
             reason = "not_measurable"
         return self._conclude(past, stalls, verdict, reason)
 
     # -- stages: a probe, a conclusion, or None for "this stage is over" ---------------------------------------------
 
-    def _ramp(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
+    def _ramp(self, past: Belief, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
         settings, ramp = self._settings, past.of(Purpose.RAMP)
         if not ramp:
             return self._ramp_probe(settings.grid.snap(settings.prior / 2 if settings.prior else settings.start))
@@ -100,7 +101,7 @@ class AdaptivePolicy:
             return self._ceiling(past, stalls)
         return self._ramp_probe(settings.grid.snap(min(last.load * 2, settings.grid.maximum)))
 
-    def _ceiling(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
+    def _ceiling(self, past: Belief, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
         """The highest load allowed passes: soak it."""
         top = self._settings.grid.maximum
         seconds, holds = past.soak(top)
@@ -110,7 +111,7 @@ class AdaptivePolicy:
             return self._conclude(past, stalls, "unresolved", "ceiling_reached")
         return self._soak(top, seconds)
 
-    def _gate(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
+    def _gate(self, past: Belief, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
         settings, gates = self._settings, past.of(Purpose.GATE)
         load = settings.grid.at_most(past.gate_load)
         if gates:
@@ -133,7 +134,7 @@ class AdaptivePolicy:
         longest = min(max(60.0, 40 * settings.limit, 2 * slow), 120.0)
         return Probe(load, Purpose.GATE, self._settle(1.0), min(slow, longest), longest, until_steady=True)
 
-    def _locate(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
+    def _locate(self, past: Belief, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
         if self._settings.loop == "closed":
             return None
         settings, tried = self._settings, past.climb
@@ -164,7 +165,7 @@ class AdaptivePolicy:
         seconds = min(max(4.0, 4 * self._settings.limit, 40 / load), 20.0)
         return Probe(load, Purpose.LOCATE, self._settle(0.5), seconds, seconds)
 
-    def _refine(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
+    def _refine(self, past: Belief, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
         if (canary := self._canary(past, CANARY_EVERY_S)) is not None:
             return canary
         dwells = past.since_world(Purpose.REFINE)
@@ -174,7 +175,7 @@ class AdaptivePolicy:
             return None
         return self._dwell(past, past.next_load(DITHER[len(dwells) % len(DITHER)]), Purpose.REFINE)
 
-    def _finish(self, past: Past, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
+    def _finish(self, past: Belief, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
         settings, estimate = self._settings, past.estimate
         if (canary := self._canary(past, 45.0)) is not None:
             return canary
@@ -215,7 +216,7 @@ class AdaptivePolicy:
         seconds = max(min(max(12 / load, 2.0), 60.0), 2 * self._settings.limit)
         return Probe(load, Purpose.RAMP, self._settle(1.0), 2.0, seconds, early=True)
 
-    def _dwell(self, past: Past, load: float, purpose: Purpose) -> Probe:
+    def _dwell(self, past: Belief, load: float, purpose: Purpose) -> Probe:
         load = min(load, self._cap(past))
         seconds = self._dwell_s(load)
         closed = self._settings.loop == "closed"
@@ -228,7 +229,7 @@ class AdaptivePolicy:
         seconds = max(self._settings.soak_s - already, 5.0)
         return Probe(load, Purpose.VERIFY, self._settle(0.5), min(5.0, seconds), seconds)
 
-    def _canary(self, past: Past, every: float) -> Probe | None:
+    def _canary(self, past: Belief, every: float) -> Probe | None:
         load, since = past.light_load, past.now - past.last_light.ended
         seconds, settle = min(max(6.0, 60 / load, 4 * self._settings.limit), 20.0), self._settle(1.5)
         if since < (DOUBTED_S if past.in_doubt else max(every, 6 * (seconds + settle))) and not past.contested:
@@ -238,7 +239,7 @@ class AdaptivePolicy:
     def _settle(self, least: float) -> float:
         return max(least, min(2 * self._settings.limit, 6.0)) if least >= 1 else least
 
-    def _cap(self, past: Past) -> float:
+    def _cap(self, past: Belief) -> float:
         """Damping, on the grid; before the first overload, which a prior may keep away for long, no more than twice."""
         most = (DAMPING if past.overloads else 2) * past.best
         if self._settings.loop == "closed":
@@ -264,7 +265,7 @@ class AdaptivePolicy:
         # Whatever disturbed us may pass.
         return replace(last.probe, repeats=last.number, settle_s=last.probe.settle_s + COOL_DOWN_S)
 
-    def _conclude(self, past: Past, stalls: Sequence[Stall], verdict: str, reason: str) -> Conclusion:
+    def _conclude(self, past: Belief, stalls: Sequence[Stall], verdict: str, reason: str) -> Conclusion:
         settings = self._settings
         warm = warmup_end(past.trials, past.light) if past.trials else None
         notes = ("not_stationary",) if past.changes else ()
@@ -310,7 +311,7 @@ class AdaptivePolicy:
             verdict, reason, capacity, strict, why, past.binding, past.next_binding, warm, notes, undisturbed
         )
 
-    def _capacity(self, past: Past, estimate: Estimate) -> Capacity:
+    def _capacity(self, past: Belief, estimate: Estimate) -> Capacity:
         settings, verified = self._settings, past.verified
         if settings.loop == "closed":
             value = past.users_capacity

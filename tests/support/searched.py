@@ -1,0 +1,37 @@
+"""Trials of a search made up for a test, and what was asked of it."""
+
+from locust_adaptive.search.grid import Grid
+from locust_adaptive.search.settings import Loop, Settings
+from locust_adaptive.search.slices import Flow
+from locust_adaptive.search.slo import Slo
+from locust_adaptive.search.trial import Measurement, Purpose, Trial, Verdict
+from tests.support.trials import BIN_S, measurement, trial
+
+PASS, FAIL, UNDECIDED = Verdict.PASS, Verdict.FAIL, Verdict.UNDECIDED
+
+
+def question(loop: Loop = "open", slo: str = "p95<100ms") -> Settings:
+    grid = Grid.rate(1, 1000) if loop == "open" else Grid.users(1, 100)
+    return Settings(Slo.parse(slo), loop, grid, 10)
+
+
+def seen(number: int, load: float, verdict: Verdict, purpose: Purpose = Purpose.RAMP, reason: str = "") -> Trial:
+    """A trial of six seconds whose counts agree with its verdict."""
+    sent = max(round(load / 2), 1)
+    misses = {PASS: 0, UNDECIDED: round(0.05 * sent), FAIL: sent}[verdict]
+    return trial(number, load, measurement([(sent, misses)] * 12), verdict, purpose, reason, started=10.0 * number)
+
+
+def overload(number: int, load: float, rate: int, purpose: Purpose = Purpose.RAMP) -> Trial:
+    """Two seconds at a load of which only `rate` a second are answered."""
+    flows = []
+    for i in range(4):
+        sent, done = round(load / 2), rate // 2
+        arrivals = {b: n for b in range(50) if (n := (b + 1) * sent // 50 - b * sent // 50)}
+        completions = {b: n for b in range(50) if (n := (b + 1) * done // 50 - b * done // 50)}
+        flows.append(Flow(i, arrivals=arrivals, completions=completions))
+    still_open = 0
+    for flow in flows:
+        still_open += flow.sent - flow.done
+        flow.open = still_open
+    return trial(number, load, Measurement(BIN_S, tuple(flows), ()), FAIL, purpose, "overload", started=10.0 * number)
