@@ -192,7 +192,7 @@ def test_the_usual_search_is_that_of_a_run(loop, profile):
     assert question.settings({"slo": "p99<250ms", "mode": loop, "profile": profile}) == plan.settings
 
 
-@pytestdef test_what_the_page_shows_is_understood():
+def test_what_the_page_shows_is_understood():
     text = (Path(__file__).parents[1] / "docs/how-to/simulate.md").read_text("utf-8").replace("\\\n", " ")
     commands = re.findall(r"^locust-adaptive simulate (.*)$", text, re.MULTILINE)
     examples = re.findall(r"\| `(--[^`]*)` \|$", text, re.MULTILINE)
