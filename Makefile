@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-faults test-fast lint bench-live bench-search bench-search-subset bench-compare clean
+.PHONY: help demo test test-faults test-fast lint bench-live bench-search bench-search-subset bench-evidence bench-compare clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 21
@@ -57,6 +57,9 @@ bench-search: $(VENV)/.installed-benchmark  ## our search and the peers, in virt
 
 bench-search-subset: $(VENV)/.installed-benchmark  ## our search on the suite with 6 seeds, judged against bounds (3 minutes)
 	$(BIN)/python -m benchmarks.search.run --subset
+
+bench-evidence: $(VENV)/.installed-benchmark  ## what each kind of evidence adds to counting misses (about 8 minutes on 2 cores); benchmarks/search/EVIDENCE.md
+	$(BIN)/python -m benchmarks.search.evidence
 
 bench-compare: $(VENV)/.installed-benchmark  ## false alarms and power of comparing two results (about 20 minutes on 2 cores); results in benchmarks/search/
 	$(BIN)/python -m benchmarks.search.compare
