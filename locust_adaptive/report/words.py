@@ -20,7 +20,7 @@ VERDICTS = {
 }
 
 REASONS = {
-    "converged": Word("the interval is as narrow as asked, and a soak and a challenge agree"),
+    "converged": Word("the interval is as narrow as asked, and no soak refuted it"),
     "ceiling_reached": Word(
         "the highest load allowed meets the SLO, so the capacity is that or more",
         "raise --adaptive-max (and -u, if given) if the generator and the target may take more",

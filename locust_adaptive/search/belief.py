@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cached_property
 
 from .estimate import Z95, Estimate, by_counts, by_queue, service_rate
@@ -13,35 +14,20 @@ from .trial import Purpose, Trial
 BOLDER = 0.5
 """Each dwell without misses in a row takes the next so many standard deviations higher: where hardly a request is late,
 little is learnt."""
-LIGHT = 2.0
-"""Arrivals per second, or users, that are light for any server that is to be searched."""
-NONE_GOOD, START_UP_S = 20, 30.0
-"""Of so many answers not one was good, this many seconds after the first request: nothing else is to be expected."""
-SAME = 0.7
-"""Shares of failures at two loads are about the same within this factor."""
-CLEAN_LOOKS, CLEAN, CLEAN_MISSES = 3, 0.15, 60
-"""So many looks at the estimate with less than this share of the budgeted misses, where this many were allowed in all,
+CLEAN_LOOKS, CLEAN, CLEAN_MISSES = 2, 0.15, 100
+"""So many looks in a row with less than this share of the budgeted misses, where this many were to be expected in all,
 say that the capacity is higher."""
+RECURS = 2
+"""One spoilt look may be chance."""
+BOLD = 0.05
+"""A dither goes no further above the estimate than this share."""
 SLOW_SHARE, SETTLED_S = 0.25, 240.0
 """Slow phases that spoil more than this share of the close looks, of so many seconds, are counted. A phase spoils each
 look that it touches: with looks and phases of about ten seconds, a tenth of the time is slow when a fifth is spoilt."""
 LIGHTEST, HEAVIEST = 0.25, 0.7
 """A canary shows how fast the server is at a load between these shares of the capacity."""
-CLEAN_LOOKS, CLEAN, CLEAN_MISSES = 3, 0.15, 60
-"""So many looks at the estimate with less than this share of the budgeted misses, where this many were allowed in all,
-say that the capacity is higher."""
-SLOW_SHARE, SETTLED_S = 0.25, 240.0
-"""Slow phases that spoil more than this share of the close looks, of so many seconds, are counted. A phase spoils each
-look that it touches: with looks and phases of about ten seconds, a tenth of the time is slow when a fifth is spoilt."""
-LIGHTEST, HEAVIEST = 0.25, 0.7
-"""A canary shows how fast the server is at a load between these shares of the capacity."""
-SLOW_SHARE, SETTLED_S = 0.25, 240.0
-"""Slow phases that spoil more than this share of the close looks, of so many seconds, are counted. A phase spoils each
-look that it touches: with looks and phases of about ten seconds, a tenth of the time is slow when a fifth is spoilt."""
-LIGHTEST, HEAVIEST = 0.25, 0.7
-"""A canary shows how fast the server is at a load between these shares of the capacity."""
-LIGHTEST, HEAVIEST = 0.25, 0.7
-"""A canary shows how fast the server is at a load between these shares of the capacity."""
+UNSEEN_DRIFT = 0.025
+"""A drift that canaries no longer see may go on by about this much."""
 
 
 class Belief(Past):
@@ -91,7 +77,8 @@ class Belief(Past):
     @cached_property
     def estimate(self) -> Estimate:
         """The capacity by what is known of this world: of the server as it mostly is, unless it is slow too often."""
-        return self.with_phases if self.slow_phases_count else self.undisturbed
+        found = self.with_phases if self.slow_phases_count else self.undisturbed
+        return replace(found, sd=math.hypot(found.sd, UNSEEN_DRIFT)) if self.drifts else found
 
     @cached_property
     def undisturbed(self) -> Estimate:
@@ -141,7 +128,7 @@ class Belief(Past):
     @property
     def unsettled(self) -> bool:
         """Does what was left out matter, and has the server been seen for too short to tell how often that happens?"""
-        if self._seen_enough or not self.left_out:
+        if self._seen_enough or len(self.left_out) < RECURS:
             return False
         apart = abs(math.log(self.with_phases.value / self.undisturbed.value))
         precision = self.settings.precision
@@ -154,7 +141,7 @@ class Belief(Past):
         """Open loop: do the last close looks contradict the service rate? So they do when they push the estimate to the
         edge of what it allows, and when hardly a request missed at that estimate."""
         climbed = max((t.number for t in self.since_world(Purpose.LOCATE)), default=0)
-        looks = [t for t in self.close_looks if t.number > climbed][-CLEAN_LOOKS:]
+        looks = [t for t in self.close_looks if t.number > climbed]
         i, estimate = self.binding, self.estimate
         if len(looks) < CLEAN_LOOKS or i is None:
             return False
@@ -163,9 +150,14 @@ class Belief(Past):
             if estimate.value > 0.97 * rate * math.exp(2 * sd):
                 return True
         budget = self.settings.objectives[i].budget or 0.0
-        counts = [t.measurement.counts(i) for t in looks]
-        clean = all(k <= CLEAN * budget * n for k, n in counts) and budget * sum(n for _, n in counts) >= CLEAN_MISSES
-        return clean and all(t.load >= 0.97 * estimate.value for t in looks)
+        clean, missing = 0, 0.0
+        for trial in reversed(looks):
+            k, n = trial.measurement.counts(i)
+            if k > CLEAN * budget * n:
+                break
+            clean += 1
+            missing += budget * n * (trial.load / estimate.value) ** estimate.slope
+        return clean >= CLEAN_LOOKS and missing >= CLEAN_MISSES
 
     @cached_property
     def contested(self) -> bool:
@@ -214,11 +206,11 @@ class Belief(Past):
             value = self.users_capacity
             seen = {load: n for load, (_, n) in self._by_users.items()}
             return min((grid.snap(value), grid.snap(value + 1)), key=lambda load: (seen.get(load, 0.0), load))
-        last = [t.load for t in self.world if t.purpose in (Purpose.LOCATE, Purpose.REFINE, Purpose.CHALLENGE)][-1]
+        last = [t.load for t in self.world if t.purpose in (Purpose.LOCATE, Purpose.REFINE)][-1]
         if self.slow_phases_count or (self.converged() and self.unsettled):
             wanted = self.with_phases.value
         else:
-            wanted = self.estimate.at(sds + BOLDER * self._clean_streak)
+            wanted = self.estimate.at(min(sds, BOLD / self.estimate.sd) + BOLDER * self._clean_streak)
         return grid.snap(min(max(wanted, 0.9 * last), 1.1 * last))
 
     @cached_property

@@ -22,12 +22,12 @@ from .trial import STALLS, Trial, Verdict
 INFLATE = 1.6
 """Standard deviations are multiplied by this: trials agree with each other better than with the truth."""
 
-PHI, PHI_TRIALS = 15.0, 3
-"""Dispersion of the misses around the virtual queue's before any are seen, and how many trials that expectation
-weighs."""
+PHI, PHI_TRIALS, PHI_MOST = 15.0, 3, 16
+"""Dispersion of the misses around the virtual queue's before any are seen, how many trials that expectation weighs, and
+how many times as much one trial may show, where a disturbance is forgiven."""
 
-FAILING = 0.1
-"""A probe in which more than this share of the answers failed shows no service rate."""
+FAILING, ENOUGH = 0.1, 30
+"""A probe in which more than this share of the answers failed, or fewer were seen, shows no service rate."""
 
 Z95 = 1.959964
 
@@ -70,19 +70,31 @@ class Estimate:
 def service_rate(trials: Sequence[Trial], limit: float) -> tuple[float, float] | None:
     """Service rate (1/s) of the saturated server and its relative standard error, from the probes that failed; None
     where none of them saturated it for long enough. To fail or to stand still is no service: such probes say
-    nothing."""
-    total = 0.0
-    seen = 0
+    nothing. Where one ran its time, those that were cut do not count: a server that shares its time among requests has
+    hardly answered any by then."""
+    ran, cut = _Rate(), _Rate()
     for trial in trials:
         if trial.reason in ("hang", STALLS) or trial.measurement.failed_share > FAILING:
             continue
         if trial.verdict is Verdict.FAIL:
             rate, done, share = trial.measurement.busy_rate(max(trial.load * limit / 2, 4))
             # Looking only at the worst moments of a server that coped would make it seem slow.
-            if done >= 30 and (trial.overloaded or share > 0.5):
-                total += math.log(rate) * done
-                seen += done
-    return (math.exp(total / seen), service_spread(seen)) if seen else None
+            if done >= ENOUGH and (trial.overloaded or share > 0.5):
+                (cut if trial.overloaded else ran).add(rate, done)
+    found = ran if ran.seen else cut
+    return (math.exp(found.logs / found.seen), service_spread(found.seen)) if found.seen else None
+
+
+@dataclass
+class _Rate:
+    """Sum of the logarithms of rates, by the completions seen at each, and the number of these."""
+
+    logs: float = 0.0
+    seen: int = 0
+
+    def add(self, rate: float, done: int) -> None:
+        self.logs += math.log(rate) * done
+        self.seen += done
 
 
 RATIOS = np.concatenate([np.linspace(0.30, 0.70, 20, endpoint=False), np.linspace(0.70, 0.995, 120)])
@@ -147,8 +159,8 @@ class _Posterior:
             weights /= weights.sum()
             row, column = np.unravel_index(int(weights.argmax()), weights.shape)
             at = expected[row, :, column]
-            squares = np.minimum((misses - at) ** 2 / at, 4 * PHI if forgiving else np.inf)
-            phi = (PHI_TRIALS * PHI + float(squares.sum())) / (PHI_TRIALS + len(at))
+            squares = np.minimum((misses - at) ** 2 / at, PHI_MOST * PHI if forgiving else np.inf)
+            phi = (PHI_TRIALS * PHI + float(squares.sum())) / (PHI_TRIALS + len(squares))
         bad = spoilt[row, :, column]
         self.disturbed = frozenset(number for number, yes in zip(observed, bad, strict=True) if yes)
         self.centre, self.spread = _median(log_c.ravel(), weights.ravel())

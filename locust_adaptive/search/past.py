@@ -109,6 +109,11 @@ class Past:
         return max(len(self._worlds.beginnings) - 1, 0)
 
     @property
+    def drifts(self) -> bool:
+        """Did this world begin because the server drifted, so that it may go on to?"""
+        return self._worlds.drifts
+
+    @property
     def in_doubt(self) -> bool:
         """Did the last canary differ from this world's, and has that to be seen again?"""
         return bool(self._worlds.doubtful)

@@ -1,13 +1,13 @@
-"""The shipped policy: ramp, gate, locate, refine, then canary, challenge and verify; everything derived from the
-trials.
+"""The shipped policy: ramp, gate, locate, refine, then verify; everything derived from the trials.
 
     ramp       x2 until overload (or a failure in closed loop); soft failures do not stop the climb
     gate       half of that, until latency has stopped falling: the server is warm, and has recovered
     locate     x1.25 from there, and less where it strains, until it fails: now the service rate of the warm server is
-               known
-    refine     dwells around the posterior median, until the interval is narrow
-    canary     the gate's load again, now and then and before the end: is it still the same server? if not, locate anew
-    challenge  above the estimate: a server that got faster is found out
+               known; and again when close looks contradict that rate
+    refine     dwells around the posterior median, mostly above it, until the interval is narrow, and until it is known
+               how often the server is slow
+    canary     a light load, now and then, before the end, and when a load fails that should not: is it still the same
+               server? if not, locate anew
     verify     a soak just below the estimate
 
 Damping: from the first overload on, no probe exceeds 1.25 times the best pass.
@@ -19,7 +19,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .belief import Belief
+from .belief import RECURS, Belief
 from .estimate import Z95, Estimate
 from .events import Capacity, Conclusion, Stall
 from .past import DAMPING
@@ -39,8 +39,6 @@ INVALID_LIMIT, COOL_DOWN_S = 3, 4.0
 """So many invalid probes in a row end the search; each repeat waits so much longer before it counts."""
 COUNTABLE = 10
 """Fewer misses than this, allowed in all close looks, say nothing of a capacity."""
-LEFT_OUT = 2
-"""One spoilt look may be chance."""
 DITHER = (1.0, 0.5, 1.0, 0.0)
 """Loads to try, in standard deviations from the median, in turn. Where hardly a request is late nothing is learnt: the
 virtual queue says as much of the capacity from a load a little above it, and says it sooner."""
@@ -182,12 +180,6 @@ class AdaptivePolicy:
         if past.slow_phases_count:
             # Its dwells have soaked it for longer.
             return None
-        if settings.loop == "open":
-            challenges = past.since_world(Purpose.CHALLENGE)
-            above = settings.grid.snap(estimate.value * math.exp(max(2 * estimate.sd, 0.03)))
-            # A challenge that passed moved the estimate up: the new one has to stand its own.
-            if not challenges or (challenges[-1].load < 0.99 * estimate.value and len(challenges) < 4):
-                return self._dwell(past, above, Purpose.CHALLENGE)
         soaks = past.soaks
         levels = {t.load for t in soaks}
         if soaks:
@@ -214,7 +206,7 @@ class AdaptivePolicy:
             return Probe(load, Purpose.RAMP, self._settle(1.0), 3.0, max(10.0, 8 * self._settings.limit), early=True)
         # Long enough for a dozen requests, and for those that a limit keeps waiting.
         seconds = max(min(max(12 / load, 2.0), 60.0), 2 * self._settings.limit)
-        return Probe(load, Purpose.RAMP, self._settle(1.0), 2.0, seconds, early=True)
+        return Probe(load, Purpose.RAMP, self._settle(0.5), 2.0, seconds, early=True)
 
     def _dwell(self, past: Belief, load: float, purpose: Purpose) -> Probe:
         load = min(load, self._cap(past))
@@ -298,7 +290,7 @@ class AdaptivePolicy:
             stalls = [s for s in stalls if s.probe not in {t.number for t in above}]
             spent -= sum(t.ended - t.started for t in above)
         strict, why = strict_capacity(settings, estimate, past.binding, capacity, stalls, spent)
-        if len(past.left_out) >= LEFT_OUT and not past.slow_phases_count:
+        if len(past.left_out) >= RECURS and not past.slow_phases_count:
             notes = (*notes, "slow_phases_left_out")
             counted = self._capacity(past, past.with_phases)
             strict = min((c for c in (strict, counted) if c is not None), key=lambda c: c.value or 0.0)

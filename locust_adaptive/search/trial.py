@@ -36,6 +36,7 @@ class Purpose(StrEnum):
     CANARY = "canary"
     VERIFY = "verify"
     CHALLENGE = "challenge"
+    """Above the estimate: in journals of earlier versions; refining looks there too."""
     DRAIN = "drain"
     ABANDON = "abandon"
     """A drain in which what is still open is given up: the driver ends it."""

@@ -28,22 +28,24 @@ LEAST_S = 2.0
 
 @dataclass(frozen=True)
 class Worlds:
-    """Places of the trials that began a world, and of the canaries at the end that differ, too few to begin one."""
+    """Places of the trials that began a world, and of the canaries at the end that differ, too few to begin one.
+    `drifts`: the last world began because the server drifts."""
 
     beginnings: tuple[int, ...] = ()
     doubtful: tuple[int, ...] = ()
+    drifts: bool = False
 
 
 def worlds(trials: Sequence[Trial], settings: Settings) -> Worlds:
     """Of the valid trials, in order."""
     found: list[int] = []
     doubtful: list[int] = []
-    phases, drift = 0, 0
+    phases, drift, drifts = 0, 0, False
     for place, trial in enumerate(trials):
         if not is_reference(trial):
             continue
         if trial.purpose is Purpose.GATE:
-            found, doubtful, phases, drift = [place], [], 0, 0
+            found, doubtful, phases, drift, drifts = [place], [], 0, 0, False
         elif found:
             before = trials[found[-1] : place]
             reference = next((t for t in before if is_reference(t) and t.load == trial.load), trial)
@@ -60,8 +62,9 @@ def worlds(trials: Sequence[Trial], settings: Settings) -> Worlds:
                 found.append(place)
             else:
                 continue
+            drifts = found[-1] == place
             doubtful, phases, drift = [], 0, 0
-    return Worlds(tuple(found), tuple(doubtful))
+    return Worlds(tuple(found), tuple(doubtful), drifts)
 
 
 def is_reference(trial: Trial) -> bool:

@@ -1,6 +1,6 @@
 import pytest
 
-from locust_adaptive.search.belief import BOLDER, Belief
+from locust_adaptive.search.belief import BOLD, BOLDER, Belief
 from locust_adaptive.search.settings import Loop
 from locust_adaptive.search.trial import Purpose, Trial, Verdict
 from tests.support.searched import FAIL, PASS, UNDECIDED, overload, question, seen
@@ -51,7 +51,7 @@ def test_dwells_that_teach_little_take_the_next_one_higher() -> None:
     """By half a standard deviation each; a dwell with misses among them ends it."""
     for verdicts, streak in (((PASS,), 1), ((PASS, PASS, PASS), 3), ((PASS, PASS, UNDECIDED), 0), ((FAIL, PASS), 1)):
         p = dwells(*verdicts)
-        bolder = p.estimate.at(0.5 + BOLDER * streak)
+        bolder = p.estimate.at(min(0.5, BOLD / p.estimate.sd) + BOLDER * streak)
         assert p.next_load(0.5) == p.settings.grid.snap(min(max(bolder, 0.9 * 96), 1.1 * 96))
 
 
