@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-faults test-fast lint bench-live bench-search bench-search-subset bench-evidence bench-compare clean
+.PHONY: help demo test test-faults test-fast lint bench-live bench-search bench-search-subset bench-evidence bench-compare bench-ablation clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 21
@@ -63,6 +63,9 @@ bench-evidence: $(VENV)/.installed-benchmark  ## what each kind of evidence adds
 
 bench-compare: $(VENV)/.installed-benchmark  ## false alarms and power of comparing two results (about 20 minutes on 2 cores); results in benchmarks/search/
 	$(BIN)/python -m benchmarks.search.compare
+
+bench-ablation: $(VENV)/.installed-benchmark  ## our search without each of its parts (about 100 minutes on 2 cores); benchmarks/search/ABLATION.md
+	$(BIN)/python -m benchmarks.search.ablation
 
 clean:           ## remove what the targets made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

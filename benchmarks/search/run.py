@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -84,19 +84,28 @@ def _peer(tool: str, scenario: Scenario, low: float, high: float, seed: int) -> 
     return {"value": None if value is None else float(f"{value:.6g}"), "seconds": round(bench.now, 1)}
 
 
-def run(jobs: Sequence[Job], file: Path | None, processes: int) -> list[dict[str, Any]]:
+def run(
+    jobs: Sequence[Job], file: Path | None, processes: int, of: Callable[[Job], dict[str, Any]] = search
+) -> list[dict[str, Any]]:
     """All of them, over so many processes. Each line is in the file as soon as its search is over."""
     rows = []
-    # Compiled before the fork, so that it is done once.
-    _peer("ramp", SUITE[0], 1.0, 2.0, 1)
+    if any(job.tool in PEERS for job in jobs):
+        # Compiled before the fork, so that it is done once.
+        _peer("ramp", SUITE[0], 1.0, 2.0, 1)
     with ProcessPoolExecutor(processes, get_context("fork")) as pool, tqdm(total=len(jobs), unit="search") as bar:
-        for done in as_completed([pool.submit(search, job) for job in jobs]):
+        for done in as_completed([pool.submit(of, job) for job in jobs]):
             rows.append(row := done.result())
             if file is not None:
                 with file.open("a") as out:
                     out.write(json.dumps(row) + "\n")
             bar.update()
     return rows
+
+
+def missing(jobs: Sequence[Job], rows: Sequence[dict[str, Any]]) -> list[Job]:
+    """Those that have no line yet."""
+    done = {(r["tool"], r["scenario"], r["seed"]) for r in rows}
+    return [job for job in jobs if job.key not in done]
 
 
 def chosen(arguments: argparse.Namespace) -> list[Job]:
@@ -140,8 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     file = options.out or report.HERE / (report.HELD_OUT if options.held_out else report.RESULTS)
     jobs = chosen(options)
     if options.resume and file.exists():
-        done = {(r["tool"], r["scenario"], r["seed"]) for r in report.read(file)}
-        jobs = [job for job in jobs if job.key not in done]
+        jobs = missing(jobs, report.read(file))
     else:
         file.write_text("")
     run(jobs, file, options.jobs)
