@@ -116,7 +116,7 @@ class Past:
     @property
     def in_doubt(self) -> bool:
         """Did the last canary differ from this world's, and has that to be seen again?"""
-        return bool(self._worlds.doubtful)
+        return self._worlds.in_doubt
 
     @cached_property
     def world(self) -> list[Trial]:

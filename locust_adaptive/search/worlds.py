@@ -28,11 +28,11 @@ LEAST_S = 2.0
 
 @dataclass(frozen=True)
 class Worlds:
-    """Places of the trials that began a world, and of the canaries at the end that differ, too few to begin one.
+    """Places of the trials that began a world. `in_doubt`: the last canaries differ, and are too few to begin one.
     `drifts`: the last world began because the server drifts."""
 
     beginnings: tuple[int, ...] = ()
-    doubtful: tuple[int, ...] = ()
+    in_doubt: bool = False
     drifts: bool = False
 
 
@@ -64,7 +64,7 @@ def worlds(trials: Sequence[Trial], settings: Settings) -> Worlds:
                 continue
             drifts = found[-1] == place
             doubtful, phases, drift = [], 0, 0
-    return Worlds(tuple(found), tuple(doubtful), drifts)
+    return Worlds(tuple(found), bool(doubtful or drift), drifts)
 
 
 def is_reference(trial: Trial) -> bool:
