@@ -80,12 +80,13 @@ class _Picture:
 
     def _axis(self) -> list[str]:
         step = next((s for s in _STEPS if self.end / s <= _TICKS), _STEPS[-1])
-        axis, times = ["─"] * self.width, [" "] * (self.width + 8)
+        axis, times = ["─"] * self.width, [" "] * self.width
         t = 0
         while t <= self.end and self._column(t) < self.width - 1:
             column = self._column(t)
             axis[column] = "┴"
-            times[column : column + len(clock(t))] = clock(t)
+            if column + len(clock(t)) <= self.width:
+                times[column : column + len(clock(t))] = clock(t)
             t += step
         lines = [self._line("", "└", "".join(axis)), self._line("", " ", "".join(times))]
         if stalls := self.outcome["stalls"]:

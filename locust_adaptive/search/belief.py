@@ -169,12 +169,11 @@ class Belief(Past):
         return self.settings.loop == "open" and last.load < self.estimate.at(-1)
 
     @property
-    def allowed_misses(self) -> float:
-        """How many requests might have missed in all close looks."""
+    def misses_per_s(self) -> float:
+        """How many requests a second may miss the objective that limits, at the capacity."""
         i = self.binding
-        assert i is not None
-        budget = self.settings.objectives[i].budget or 0.0
-        return budget * sum(t.measurement.counts(i)[1] for t in self.close_looks)
+        budget = self.settings.objectives[i].budget if i is not None else None
+        return (budget or 0.0) * self.estimate.value
 
     @property
     def light(self) -> float:

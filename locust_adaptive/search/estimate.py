@@ -22,7 +22,7 @@ from .trial import STALLS, Trial, Verdict
 INFLATE = 1.6
 """Standard deviations are multiplied by this: trials agree with each other better than with the truth."""
 
-PHI, PHI_TRIALS, PHI_MOST = 15.0, 3, 16
+PHI, PHI_TRIALS, PHI_MOST = 15.0, 3, 8
 """Dispersion of the misses around the virtual queue's before any are seen, how many trials that expectation weighs, and
 how many times as much one trial may show, where a disturbance is forgiven."""
 

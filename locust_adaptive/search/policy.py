@@ -37,8 +37,8 @@ MAY_BE_COLD_S, COLD_LOOK_S = 120.0, 10.0
 """A server that fails at the lowest load may be cold: before this second it is asked again, for so long at a time."""
 INVALID_LIMIT, COOL_DOWN_S = 3, 4.0
 """So many invalid probes in a row end the search; each repeat waits so much longer before it counts."""
-COUNTABLE = 10
-"""Fewer misses than this, allowed in all close looks, say nothing of a capacity."""
+COUNTABLE = 50
+"""Fewer misses than this, allowed in the whole time of a search, are too few to find a capacity by."""
 DITHER = (1.0, 0.5, 1.0, 0.0)
 """Loads to try, in standard deviations from the median, in turn. Where hardly a request is late nothing is learnt: the
 virtual queue says as much of the capacity from a load a little above it, and says it sooner."""
@@ -71,7 +71,7 @@ class AdaptivePolicy:
 
     def give_up(self, trials: list[Trial], stalls: list[Stall], verdict: str, reason: str) -> Conclusion:
         past = Belief(self._settings, trials, trials[-1].ended if trials else 0.0)
-        if reason == "budget_spent" and past.located and past.allowed_misses < COUNTABLE:
+        if reason == "budget_spent" and past.located and past.misses_per_s * self._settings.budget_s < COUNTABLE:
             reason = "not_measurable"
         return self._conclude(past, stalls, verdict, reason)
 
