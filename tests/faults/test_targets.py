@@ -150,10 +150,10 @@ def test_it_misbehaves_at_any_load(mode: str, found: Found) -> None:
         assert mode in found.kinds
 
 
-LATER = ("--adaptive-start", "16", "-t", "200s")
+LATER = ("--adaptive-start", "16", "-t", "300s")
 
 
-@pytest.mark.scenario(against(Mischief(gone=(25.0, 33.0)), *LATER), seconds=200)
+@pytest.mark.scenario(against(Mischief(gone=(25.0, 33.0)), *LATER), seconds=300)
 def test_it_goes_away_and_comes_back(found: Found) -> None:
     true(found, capacity=SMALL.capacity, served=SMALL.served)
     trials = found.search.outcome["trials"]
