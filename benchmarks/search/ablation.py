@@ -90,7 +90,7 @@ def page(rows: Sequence[Row]) -> str:
     blocks = len({block(r["seed"]) for r in rows})
     how = HOW.format(
         n=len(rows),
-        commit=report._commit(),
+        commit=report.commit(),
         blocks=blocks,
         level=f"{100 * LEVEL:g} %",
         draws=DRAWS,
@@ -133,7 +133,7 @@ def _summary(full: Figures, parts: Mapping[str, Paired]) -> str:
         change = pairs.changes["median error"]
         interval = f"{_points(change.value)} ({_points(change.low)} to {_points(change.high)}) %"
         lines.append([name, *figures(Figures(pairs.without)), interval, f"**{pairs.verdict}**"])
-    return report._markdown([head, *lines])
+    return report.markdown([head, *lines])
 
 
 def _firm(parts: Mapping[str, Paired]) -> str:
@@ -161,7 +161,7 @@ def _blocks(full: Figures, parts: Mapping[str, Paired]) -> str:
     for name, pairs in parts.items():
         each = ", ".join(_points(change) for change in pairs.changes["median error"].blocks)
         lines.append([name, *cells(pairs.without), f"{each} %"])
-    return report._markdown([["without", *(f"from {first}" for first in firsts), "change"], *lines])
+    return report.markdown([["without", *(f"from {first}" for first in firsts), "change"], *lines])
 
 
 def _points(change: float) -> str:

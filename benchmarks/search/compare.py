@@ -20,18 +20,15 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from locust_adaptive.report.compare import FALSE_ALARMS, INFLATION, POWER
 from locust_adaptive.search.profiles import PROFILES
 
-from . import ours, report
+from . import ours, parallel, report
 from .figures import SCENARIOS, Row, by
 from .pairs import Pairs
 from .scenarios import Scenario
@@ -135,15 +132,6 @@ def missing(profile: str, runs: int, done: Sequence[Row]) -> list[Job]:
     return [job for job in wanted if job.key not in there]
 
 
-def run(jobs: Sequence[Job], file: Path, processes: int) -> None:
-    """Each line is in the file as soon as its search is over."""
-    with ProcessPoolExecutor(processes, get_context("fork")) as pool, tqdm(total=len(jobs), unit="search") as bar:
-        for done in as_completed([pool.submit(search, job) for job in jobs]):
-            with file.open("a") as out:
-                out.write(json.dumps(done.result()) + "\n")
-            bar.update()
-
-
 def read(file: Path) -> list[Row]:
     """The lines of a file, none if there is no such file."""
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
@@ -157,7 +145,7 @@ def page(searches: Sequence[Row], suite: Sequence[Row]) -> str:
     alarms, power = _percent(FALSE_ALARMS), _percent(POWER)
     parts = [
         "# Comparing two results",
-        HOW.format(commit=report._commit(), alarms=alarms, power=power, inflation=INFLATION),
+        HOW.format(commit=report.commit(), alarms=alarms, power=power, inflation=INFLATION),
     ]
     for profile, figures in by("profile", searches).items():
         unchanged = by("scenario", sorted((r for r in figures.rows if not r["slowed"]), key=_name))
@@ -190,7 +178,7 @@ def best(pairs: Mapping[str, Pairs]) -> str:
     factor = max([1.0, *(p.inflation for p in pairs.values())])
     return "\n\n".join(
         [
-            report._markdown([head, *lines, ["all, on average", *counts, *whole]]),
+            report.markdown([head, *lines, ["all, on average", *counts, *whole]]),
             smallest(pairs),
             f"With `INFLATION = {factor:.2f}`, the largest *factor* and at least 1, none would have more false alarms.",
         ]
@@ -210,7 +198,7 @@ def smallest(pairs: Mapping[str, Pairs]) -> str:
         ]
         for name, p in pairs.items()
     ]
-    return report._markdown([head, *lines])
+    return report.markdown([head, *lines])
 
 
 def validated(pairs: Mapping[str, Pairs], slowed: Mapping[str, Pairs]) -> str:
@@ -228,7 +216,7 @@ def validated(pairs: Mapping[str, Pairs], slowed: Mapping[str, Pairs]) -> str:
                 *(_share(*x) for x in (p.called(), pairs[name].called(regression))),
             ]
         )
-    return report._markdown([head, *lines])
+    return report.markdown([head, *lines])
 
 
 def _name(row: Row) -> str:
@@ -256,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.report:
         if not options.resume:
             file.write_text("")
-        run(missing(options.profile, options.runs, read(file)), file, options.jobs)
+        parallel.lines(missing(options.profile, options.runs, read(file)), search, file, options.jobs)
     (options.out / PAGE).write_text(page(read(file), read(report.HERE / report.RESULTS)))
     print(f"Written: {options.out / PAGE}")
     return 0

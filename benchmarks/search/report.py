@@ -97,7 +97,7 @@ def write(folder: Path = HERE) -> None:
 
 def _how(rows: Sequence[Row]) -> str:
     seeds, se = sorted({r["seed"] for r in rows}), max(t.se / t.capacity[0] for t in truths().values())
-    return HOW.format(n=len(rows), first=seeds[0], last=seeds[-1], commit=_commit(), se=se)
+    return HOW.format(n=len(rows), first=seeds[0], last=seeds[-1], commit=commit(), se=se)
 
 
 def _tools(tools: dict[str, Figures]) -> str:
@@ -112,7 +112,7 @@ def _tools(tools: dict[str, Figures]) -> str:
         "*x limit*: the median error over that of a search that does nothing but count misses at the capacity, without "
         "finding its way there, for the same time."
     )
-    return _markdown([head, *lines]) + "\n\n" + note
+    return markdown([head, *lines]) + "\n\n" + note
 
 
 def _design(mine: Figures) -> str:
@@ -137,7 +137,7 @@ def _design(mine: Figures) -> str:
         ["highest load of a probe over the best pass, after the first overload", f"{mine.excess:.3f}", "1.25", ""],
         ["every search ends in its budget", "yes" if mine.in_budget else "**no**", "yes", ""],
     ]
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def _worst(
@@ -156,7 +156,7 @@ def _scenarios(mine: Figures) -> str:
         resolved = sum(r["verdict"] == "resolved" for r in f.rows) / len(f.rows)
         shown = [*_errors(f), _percent(f.over), _covered(f), *_times(f), f"{f.ratio:.1f}", _percent(resolved)]
         lines.append([scenario, f"{truths()[scenario].capacity[0]:.4g}", *shown])
-    return _markdown([head, *lines])
+    return markdown([head, *lines])
 
 
 def _matrix(rows: Sequence[Row], figure: Callable[[Figures], str]) -> str:
@@ -165,7 +165,7 @@ def _matrix(rows: Sequence[Row], figure: Callable[[Figures], str]) -> str:
         [scenario, *(figure(f[scenario]) if scenario in f else "" for f in tools.values())]
         for scenario in sorted(by("scenario", rows))
     ]
-    return _markdown([["scenario", *tools], *lines])
+    return markdown([["scenario", *tools], *lines])
 
 
 def _wins(rows: Sequence[Row]) -> str:
@@ -243,7 +243,7 @@ def _list(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
+def markdown(lines: Sequence[Sequence[str]]) -> str:
     head, *rest = ("| " + " | ".join(line) + " |" for line in lines)
     return "\n".join([head, "|" + "---|" * len(lines[0]), *rest])
 
@@ -253,6 +253,6 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in lines)
 
 
-def _commit() -> str:
+def commit() -> str:
     found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True)
     return found.stdout.strip() or "unknown"

@@ -10,21 +10,17 @@ python -m benchmarks.search.run --subset             3 minutes on 2 cores: ours,
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from . import ours, report
 from .bench import Bench, BudgetSpent
+from .parallel import lines
 from .peers import PEERS
 from .scenarios import HELD_OUT, SUITE, Scenario
 from .truth import truth, truths
@@ -88,18 +84,10 @@ def run(
     jobs: Sequence[Job], file: Path | None, processes: int, of: Callable[[Job], dict[str, Any]] = search
 ) -> list[dict[str, Any]]:
     """All of them, over so many processes. Each line is in the file as soon as its search is over."""
-    rows = []
     if any(job.tool in PEERS for job in jobs):
         # Compiled before the fork, so that it is done once.
         _peer("ramp", SUITE[0], 1.0, 2.0, 1)
-    with ProcessPoolExecutor(processes, get_context("fork")) as pool, tqdm(total=len(jobs), unit="search") as bar:
-        for done in as_completed([pool.submit(of, job) for job in jobs]):
-            rows.append(row := done.result())
-            if file is not None:
-                with file.open("a") as out:
-                    out.write(json.dumps(row) + "\n")
-            bar.update()
-    return rows
+    return lines(jobs, of, file, processes)
 
 
 def missing(jobs: Sequence[Job], rows: Sequence[dict[str, Any]]) -> list[Job]:

@@ -42,8 +42,8 @@ REASONS = {
         "allow more time with -t, or ask for less with --adaptive-precision",
     ),
     "not_measurable": Word(
-        "the time allowed is too short for a load this low: hardly a request may miss the SLO in it, so that misses "
-        "cannot be counted",
+        "the load is too low for the percentile: hardly a request may miss the SLO in the time of a search, so that "
+        "misses cannot be counted",
         "allow many times more time with -t, or ask for a lower percentile",
     ),
     "target_unreachable": Word(

@@ -38,7 +38,8 @@ MAY_BE_COLD_S, COLD_LOOK_S = 120.0, 10.0
 INVALID_LIMIT, COOL_DOWN_S = 3, 4.0
 """So many invalid probes in a row end the search; each repeat waits so much longer before it counts."""
 COUNTABLE = 50
-"""Fewer misses than this, allowed in the whole time of a search, are too few to find a capacity by."""
+"""Fewer misses than this, allowed in the whole time of a search that is not cut short, are too few to find a capacity
+by."""
 DITHER = (1.0, 0.5, 1.0, 0.0)
 """Loads to try, in standard deviations from the median, in turn. Where hardly a request is late nothing is learnt: the
 virtual queue says as much of the capacity from a load a little above it, and says it sooner."""
@@ -71,8 +72,9 @@ class AdaptivePolicy:
 
     def give_up(self, trials: list[Trial], stalls: list[Stall], verdict: str, reason: str) -> Conclusion:
         past = Belief(self._settings, trials, trials[-1].ended if trials else 0.0)
-        if reason == "budget_spent" and past.located and past.misses_per_s * self._settings.budget_s < COUNTABLE:
-            reason = "not_measurable"
+        if reason == "budget_spent" and past.located:
+            allowed = past.misses_per_s * max(self._settings.budget_s, Settings.budget_s)
+            reason = "not_measurable" if allowed < COUNTABLE else reason
         return self._conclude(past, stalls, verdict, reason)
 
     # -- stages: a probe, a conclusion, or None for "this stage is over" ---------------------------------------------
@@ -171,7 +173,7 @@ class AdaptivePolicy:
             return self._conclude(past, stalls, "unresolved", "not_precise")
         if past.converged() and not past.in_doubt and not past.unsettled:
             return None
-        return self._dwell(past, past.next_load(DITHER[len(dwells) % len(DITHER)]), Purpose.REFINE)
+        return self._dwell(past, past.next_load(DITHER[len(dwells) % len(DITHER)]))
 
     def _finish(self, past: Belief, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
         settings, estimate = self._settings, past.estimate
@@ -208,11 +210,11 @@ class AdaptivePolicy:
         seconds = max(min(max(12 / load, 2.0), 60.0), 2 * self._settings.limit)
         return Probe(load, Purpose.RAMP, self._settle(0.5), 2.0, seconds, early=True)
 
-    def _dwell(self, past: Belief, load: float, purpose: Purpose) -> Probe:
+    def _dwell(self, past: Belief, load: float) -> Probe:
         load = min(load, self._cap(past))
         seconds = self._dwell_s(load)
         closed = self._settings.loop == "closed"
-        return Probe(load, purpose, self._settle(1.0 if closed else 0.5), seconds / 2, seconds, early=closed)
+        return Probe(load, Purpose.REFINE, self._settle(1.0 if closed else 0.5), seconds / 2, seconds, early=closed)
 
     def _dwell_s(self, load: float) -> float:
         return min(max(12.0, 8 * self._settings.limit, 120 / load), 60.0)
@@ -292,8 +294,8 @@ class AdaptivePolicy:
         strict, why = strict_capacity(settings, estimate, past.binding, capacity, stalls, spent)
         if len(past.left_out) >= RECURS and not past.slow_phases_count:
             notes = (*notes, "slow_phases_left_out")
-            counted = self._capacity(past, past.with_phases)
-            strict = min((c for c in (strict, counted) if c is not None), key=lambda c: c.value or 0.0)
+            if strict is not None:
+                strict = min(strict, self._capacity(past, past.with_phases), key=lambda c: c.value or 0.0)
         if not tolerated(settings, stalls, spent):
             notes = (*notes, "stalls_exceed_tolerance")
             capacity = strict or Capacity(None, None, None)
