@@ -38,7 +38,7 @@ test: $(VENV)/.installed-dev  ## run every test (about 11 minutes on 2 cores)
 	wait $$pure; pure=$$?; cat $$log; rm -f $$log; \
 	[ $$rest -eq 0 ] && [ $$pure -eq 0 ] && $(BIN)/python -m pytest -m live $(OTHERS)
 
-test-faults: $(VENV)/.installed-dev  ## searches in which something dies, hangs, lies or is stopped (about 12 minutes on 2 cores)
+test-faults: $(VENV)/.installed-dev  ## searches in which something dies, hangs, lies or is stopped (about 8 minutes on 2 cores)
 	$(BIN)/python -m pytest tests/faults --timeout 900
 
 test-fast: $(VENV)/.installed-dev  ## run the tests that need no real time
@@ -52,7 +52,7 @@ lint: $(VENV)/.installed-dev  ## ruff and mypy --strict
 bench-live: $(VENV)/.installed-dev  ## searches against servers of known capacity (about 40 minutes); results in benchmarks/live/
 	$(BIN)/python benchmarks/live/run.py
 
-bench-search: $(VENV)/.installed-benchmark  ## our search and the peers, in virtual time (about 10 minutes on 2 cores); results in benchmarks/search/
+bench-search: $(VENV)/.installed-benchmark  ## our search and the peers, in virtual time (about 25 minutes on 2 cores); results in benchmarks/search/
 	$(BIN)/python -m benchmarks.search.run
 
 bench-search-subset: $(VENV)/.installed-benchmark  ## our search on the suite with 6 seeds, judged against bounds (3 minutes)

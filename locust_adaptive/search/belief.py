@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -11,9 +12,9 @@ from .evidence import dispersion, probability_over
 from .past import Past
 from .trial import Purpose, Trial
 
-BOLDER = 0.5
-"""Each dwell without misses in a row takes the next so many standard deviations higher: where hardly a request is late,
-little is learnt."""
+BOLDER, HARDLY = 0.5, 0.25
+"""Each dwell in a row with at most this share of the budgeted misses takes the next so many standard deviations
+higher."""
 CLEAN_LOOKS, CLEAN, CLEAN_MISSES = 2, 0.15, 100
 """So many looks in a row with less than this share of the budgeted misses, where this many were to be expected in all,
 say that the capacity is higher."""
@@ -149,15 +150,22 @@ class Belief(Past):
             rate, sd = self._rate
             if estimate.value > 0.97 * rate * math.exp(2 * sd):
                 return True
-        budget = self.settings.objectives[i].budget or 0.0
-        clean, missing = 0, 0.0
+        clean = self._clean(looks, CLEAN)
+        missing = sum(allowed * (load / estimate.value) ** estimate.slope for load, allowed in clean)
+        return len(clean) >= CLEAN_LOOKS and missing >= CLEAN_MISSES
+
+    def _clean(self, looks: Sequence[Trial], share: float) -> list[tuple[float, float]]:
+        """The last of these looks, in a row, that missed no more than this share of what was allowed: the load of each,
+        and the misses allowed."""
+        i = self.binding
+        assert i is not None
+        budget, clean = self.settings.objectives[i].budget or 0.0, []
         for trial in reversed(looks):
             k, n = trial.measurement.counts(i)
-            if k > CLEAN * budget * n:
+            if k > share * budget * n:
                 break
-            clean += 1
-            missing += budget * n * (trial.load / estimate.value) ** estimate.slope
-        return clean >= CLEAN_LOOKS and missing >= CLEAN_MISSES
+            clean.append((trial.load, budget * n))
+        return clean
 
     @cached_property
     def contested(self) -> bool:
@@ -209,21 +217,10 @@ class Belief(Past):
         if self.slow_phases_count or (self.converged() and self.unsettled):
             wanted = self.with_phases.value
         else:
-            wanted = self.estimate.at(min(sds, BOLD / self.estimate.sd) + BOLDER * self._clean_streak)
+            # Where hardly a request was late, little was learnt.
+            streak = len(self._clean(self.since_world(Purpose.REFINE), HARDLY))
+            wanted = self.estimate.at(min(sds, BOLD / self.estimate.sd) + BOLDER * streak)
         return grid.snap(min(max(wanted, 0.9 * last), 1.1 * last))
-
-    @cached_property
-    def _clean_streak(self) -> int:
-        """How many of the last dwells, one after the other, had hardly a miss: they taught little."""
-        i = self.binding
-        assert i is not None
-        budget, streak = self.settings.objectives[i].budget or 0.0, 0
-        for trial in reversed(self.since_world(Purpose.REFINE)):
-            k, n = trial.measurement.counts(i)
-            if k > budget * n / 4:
-                break
-            streak += 1
-        return streak
 
     # -- closed loop ---------------------------------------------------------------------------------------------------
 
