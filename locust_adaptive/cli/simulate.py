@@ -44,7 +44,7 @@ OPTIONS = (
     ("--start", "2", "First load (2 per second, 1 user)."),
     ("--max", "500", "Highest load (10000 per second, 1000 users)."),
     ("--profile", "standard", "How sure the answer is to be: fast, standard or thorough."),
-    ("--precision", "6%", "Half width that the 95% interval must reach (by the profile)."),
+    ("--precision", "7%", "Half width that the 95% interval must reach (by the profile)."),
     ("--soak", "30s", "How long the verified load must hold the SLO (by the profile)."),
     ("--spike-tolerance", "3%", "Share of the time that pauses may take and be forgiven."),
     ("--prior", "120", "A capacity found before: the search starts at half of it."),

@@ -114,6 +114,12 @@ NOTES = {
         "the target fails at light loads that are below those it passes, as batching does that waits for a batch to "
         "fill: the capacity is the highest load that passes",
     ),
+    "metastable": Word(
+        "the target stayed overloaded after an overload, at a load that it passes otherwise: a spike above the "
+        "capacity may leave it failing until the load is far lower",
+        "keep more room below the capacity, or shed load early; see what outlives an overload in the target, as "
+        "queues, retries and cold caches do",
+    ),
     "stalls_exceed_tolerance": Word(
         "the stalls took a larger share of the time than --adaptive-spike-tolerance forgives: the capacity counts them"
     ),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from .estimate import Z95, Estimate, by_counts, by_queue, service_rate
-from .evidence import dispersion, probability_over
+from .evidence import beta_cdf, dispersion, probability_over
 from .past import Past
 from .trial import Purpose, Trial
 
@@ -20,6 +20,11 @@ CLEAN_LOOKS, CLEAN, CLEAN_MISSES = 2, 0.15, 100
 say that the capacity is higher."""
 RECURS = 2
 """One spoilt look may be chance."""
+DOUBT = 0.1
+"""What is less probable than this is not waited for."""
+LUCKY, UNKNOWN_RATE = 1.5, 0.1
+"""The highest load that passed is within so many standard errors of the service rate; where that makes these greater
+than this share, the rate is not known."""
 BOLD = 0.05
 """A dither goes no further above the estimate than this share."""
 SLOW_SHARE, SETTLED_S = 0.25, 240.0
@@ -69,17 +74,27 @@ class Belief(Past):
             return None
         limit = self.settings.limit
         for trials in (self.world, self.trials):
-            # What failed well below what passes was disturbed. A server does not pass above the rate at which it works.
+            # What failed well below what passes was disturbed.
             found = service_rate([t for t in trials if t.load > 0.9 * self.best], limit)
-            if found is not None and found[0] * math.exp(2 * found[1]) > self.best:
-                return found
+            if found is None:
+                continue
+            # A server does not work at a rate below what it passes, or hardly: a short probe may pass by luck.
+            rate, spread = found
+            spread = max(spread, math.log(self.best / rate) / LUCKY)
+            if spread <= UNKNOWN_RATE:
+                return rate, spread
         return None
 
     @cached_property
     def estimate(self) -> Estimate:
         """The capacity by what is known of this world: of the server as it mostly is, unless it is slow too often."""
-        found = self.with_phases if self.slow_phases_count else self.undisturbed
+        found = self._at_rest
         return replace(found, sd=math.hypot(found.sd, UNSEEN_DRIFT)) if self.drifts else found
+
+    @property
+    def _at_rest(self) -> Estimate:
+        """The same, if the server drifts no further."""
+        return self.with_phases if self.slow_phases_count else self.undisturbed
 
     @cached_property
     def undisturbed(self) -> Estimate:
@@ -129,7 +144,10 @@ class Belief(Past):
     @property
     def unsettled(self) -> bool:
         """Does what was left out matter, and has the server been seen for too short to tell how often that happens?"""
-        if self._seen_enough or len(self.left_out) < RECURS:
+        looks, spoilt = len(self.close_looks), len(self.left_out)
+        # Beta posterior of the share that is spoilt, from no opinion.
+        often = 1 - beta_cdf(SLOW_SHARE, spoilt + 1, looks - spoilt + 1)
+        if self._seen_enough or not spoilt or often < DOUBT:
             return False
         apart = abs(math.log(self.with_phases.value / self.undisturbed.value))
         precision = self.settings.precision
@@ -204,7 +222,8 @@ class Belief(Past):
             return True
         refined, dwells = self.since_world(Purpose.REFINE), self.settings.dwells
         enough = len(refined) >= dwells and sum(t.measurement.clean_s for t in refined) >= 5 * dwells
-        return enough and Z95 * self.estimate.sd <= self.settings.precision
+        # No look narrows what a drift may still do.
+        return enough and Z95 * self._at_rest.sd <= self.settings.precision
 
     def next_load(self, sds: float) -> float:
         """Where to look next."""

@@ -19,7 +19,7 @@ from .queue import service_spread, tail, threshold, workload
 from .slices import SLICE_S
 from .trial import STALLS, Trial, Verdict
 
-INFLATE = 1.6
+INFLATE = 1.9
 """Standard deviations are multiplied by this: trials agree with each other better than with the truth."""
 
 PHI, PHI_TRIALS, PHI_MOST = 15.0, 3, 8
@@ -215,7 +215,7 @@ def by_counts(trials: Sequence[Trial], objective: int, budget: float, centre: fl
     posterior /= posterior.sum()
     middle, sd = _median(log_c, posterior.sum(axis=0))
     slope = float((posterior.sum(axis=1) * slopes).sum())
-    return Estimate(math.exp(middle), math.sqrt(sd**2 + 0.003**2), slope=slope)
+    return Estimate(math.exp(middle), INFLATE * math.sqrt(sd**2 + 0.003**2), slope=slope)
 
 
 def _median(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:

@@ -27,6 +27,8 @@ LIGHT = 2.0
 """Arrivals per second, or users, that are light for any server that is to be searched."""
 NONE_GOOD, START_UP_S = 20, 30.0
 """Of so many answers not one was good, this many seconds after the first request: nothing else is to be expected."""
+HEAVIER = 1.25
+"""A load is plainly heavier than another by this factor."""
 SAME = 0.7
 """Shares of failures at two loads are about the same within this factor."""
 
@@ -183,8 +185,26 @@ class Past:
         return any(
             light.verdict is Verdict.FAIL
             and not light.overloaded
-            and {True, False} <= {t.number > light.number for t in self.passed if t.load > 1.25 * light.load}
+            and {True, False} <= {t.number > light.number for t in self.passed if t.load > HEAVIER * light.load}
             for light in self.world
+        )
+
+    @property
+    def metastable(self) -> bool:
+        """Was the server still overloaded, by the load that came after an overload, though before and later it passes
+        heavier ones? The trigger is gone and the failure stays: so metastable failures are told (Bronson et al., 2021).
+        """
+
+        def passes(some: Sequence[Trial], load: float) -> bool:
+            return any(t.verdict is Verdict.PASS and t.load > HEAVIER * load for t in some)
+
+        trials = self.trials
+        return any(
+            trials[i].overloaded
+            and trials[i + 1].overloaded
+            and passes(trials[:i], trials[i + 1].load)
+            and passes(trials[i + 2 :], trials[i + 1].load)
+            for i in range(len(trials) - 1)
         )
 
     @property

@@ -226,7 +226,9 @@ class AdaptivePolicy:
     def _canary(self, past: Belief, every: float) -> Probe | None:
         load, since = past.light_load, past.now - past.last_light.ended
         seconds, settle = min(max(6.0, 60 / load, 4 * self._settings.limit), 20.0), self._settle(1.5)
-        if since < (DOUBTED_S if past.in_doubt else max(every, 6 * (seconds + settle))) and not past.contested:
+        wait = DOUBTED_S if past.in_doubt else max(every, 6 * (seconds + settle))
+        # One that later canaries are to be compared with is due at once.
+        if load == past.last_light.load and since < wait and not past.contested:
             return None
         return Probe(load, Purpose.CANARY, settle, seconds / 2, seconds)
 
@@ -267,6 +269,8 @@ class AdaptivePolicy:
             notes = (*notes, "rate_limited")
         if past.non_monotone:
             notes = (*notes, "non_monotone")
+        if past.metastable:
+            notes = (*notes, "metastable")
         if verdict == "resolved" and past.unreliable:
             verdict, reason = "unresolved", "measurement_invalid"
         if reason == "ceiling_reached":

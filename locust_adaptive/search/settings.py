@@ -30,7 +30,7 @@ class Settings:
     grid: Grid
     start: float
     budget_s: float = 1200.0
-    precision: float = 0.06
+    precision: float = 0.07
     dwells: int = 6
     soak_s: float = 30.0
     spike_tolerance: float = 0.03

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 
-from locust_adaptive.search.belief import BOLD, BOLDER, Belief
+from locust_adaptive.search.belief import BOLD, BOLDER, UNSEEN_DRIFT, Belief
+from locust_adaptive.search.estimate import Z95
 from locust_adaptive.search.settings import Loop
 from locust_adaptive.search.trial import Purpose, Trial, Verdict
-from tests.support.searched import FAIL, PASS, UNDECIDED, overload, question, seen
+from tests.support.searched import FAIL, LITTLE, PASS, SAME, UNDECIDED, light, overload, question, seen
 from tests.support.trials import measurement, trial
 
 
@@ -75,11 +78,11 @@ def test_the_objective_that_presses_hardest_is_the_limit() -> None:
     assert (p.binding, p.next_binding) == (1, 0)
 
 
-def spoilt(share: float, seconds: float = 20.0) -> Belief:
-    """Sixteen close looks at a load that mostly passes, of which a share fails by far."""
+def spoilt(share: float, seconds: float = 20.0, of: int = 16) -> Belief:
+    """Close looks at a load that mostly passes, of which a share fails by far."""
     known = [seen(1, 40, PASS, Purpose.GATE), overload(2, 125, 100, Purpose.LOCATE)]
     looks = []
-    for i in range(16):
+    for i in range(of):
         misses = 24 if (i * share) % 1 + share >= 1 else 1
         m = measurement([(44, misses)] * round(2 * seconds))
         looks.append(trial(5 + i, 88, m, UNDECIDED, Purpose.REFINE, started=50.0 + seconds * i))
@@ -101,3 +104,33 @@ def test_how_often_it_is_slow_takes_time_to_tell() -> None:
     assert not spoilt(0.375, seconds=8).slow_phases_count
     assert not spoilt(0.375).unsettled
     assert not spoilt(0, seconds=8).unsettled
+
+
+def test_one_spoilt_look_of_few_may_be_one_of_many() -> None:
+    few, many = spoilt(1 / 8, seconds=8, of=8), spoilt(1 / 16, seconds=8)
+    assert (len(few.left_out), len(many.left_out)) == (1, 1)
+    assert few.unsettled
+    assert not many.unsettled
+
+
+def test_a_short_probe_that_passed_by_luck_does_not_take_the_service_rate_away() -> None:
+    known = [seen(1, 40, PASS, Purpose.GATE), overload(2, 125, 100, Purpose.LOCATE)]
+    lucky = belief(*known, seen(3, 110, PASS, Purpose.LOCATE))
+    assert lucky.estimate.mu is not None
+    assert 85 < lucky.estimate.value < 115
+    # What passes far above shows that the rate was another server's, or of a bad moment.
+    assert belief(*known, seen(3, 121, PASS, Purpose.LOCATE)).estimate.mu is None
+
+
+def test_no_look_narrows_what_a_drift_may_still_do() -> None:
+    """So the search does not wait for it."""
+    canaries = [light(2, LITTLE, load=40), light(3, LITTLE + 1, load=40)]
+    world = [light(1, SAME, Purpose.GATE, load=40), *canaries, overload(4, 125, 100, Purpose.LOCATE)]
+    m = measurement([(44, 2)] * 60)
+    dwells = [trial(5 + i, 88, m, UNDECIDED, Purpose.REFINE, started=120.0 + 20 * i) for i in range(8)]
+    drifting = belief(*world, *dwells)
+    assert drifting.drifts
+    assert drifting.estimate.sd > max(UNSEEN_DRIFT, drifting.undisturbed.sd)
+    wanted = Z95 * (drifting.undisturbed.sd + 1e-6)
+    assert Belief(replace(question(), precision=wanted), drifting.trials, 300.0).converged()
+    assert not Belief(replace(question(), precision=0.9 * wanted), drifting.trials, 300.0).converged()

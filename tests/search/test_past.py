@@ -77,3 +77,19 @@ def test_a_load_is_verified_by_soaks_that_hold_together() -> None:
     assert past(gate, soak(2, 40, 20), soak(3, 40, 10)).verified == 40
     assert past(gate, soak(2, 40, 30), soak(3, 44, 30, misses=2)).verified == 40
     assert past(gate, soak(2, 40, 30)).soak(40) == (30.0, True)
+
+
+def test_what_stays_overloaded_after_an_overload_is_metastable() -> None:
+    """At a load that it passes otherwise, before and after."""
+    hit = [seen(1, 40, PASS), seen(2, 80, PASS), overload(3, 160, 90), overload(4, 50, 30, Purpose.GATE)]
+    recovered = [seen(5, 25, PASS, Purpose.GATE), seen(6, 50, PASS, Purpose.LOCATE), seen(7, 70, PASS, Purpose.LOCATE)]
+    assert past(*hit, *recovered).metastable
+    assert not past(*hit, *recovered[:2]).metastable
+    assert not past(*hit[:3], seen(4, 50, PASS, Purpose.GATE), *recovered).metastable
+
+
+def test_light_loads_that_fail_below_those_that_pass_are_non_monotone() -> None:
+    known = [seen(1, 160, PASS), overload(2, 640, 400), seen(3, 180, PASS, Purpose.GATE)]
+    light = seen(5, 80, FAIL, Purpose.CANARY)
+    assert past(*known, light, seen(6, 200, PASS, Purpose.LOCATE)).non_monotone
+    assert not past(*known, light).non_monotone

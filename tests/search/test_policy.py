@@ -69,10 +69,18 @@ def test_after_the_ramp_comes_the_gate_and_then_the_way_up() -> None:
 
 
 def test_dwells_follow_once_a_load_has_failed() -> None:
-    trials = [*GATED, seen(6, 50, PASS, Purpose.LOCATE), seen(7, 62.5, FAIL, Purpose.LOCATE, "overload")]
+    trials = [*GATED, seen(6, 80, PASS, Purpose.LOCATE), seen(7, 100, FAIL, Purpose.LOCATE, "overload")]
     dwell = probe(ask(trials))
     assert dwell.purpose is Purpose.REFINE
-    assert 40 <= dwell.load <= 62.5
+    assert 72 <= dwell.load <= 100
+
+
+def test_where_the_gate_was_not_light_a_light_load_is_looked_at_before_the_dwells() -> None:
+    """Or nothing could be said of a server that becomes another while it is looked at."""
+    trials = [*GATED, seen(6, 50, PASS, Purpose.LOCATE), seen(7, 62.5, FAIL, Purpose.LOCATE, "overload")]
+    light = probe(ask(trials))
+    assert (light.purpose, light.load) == (Purpose.CANARY, 25)
+    assert probe(ask([*trials, seen(8, 25, PASS, Purpose.CANARY)])).purpose is Purpose.REFINE
 
 
 @pytest.mark.parametrize(("located", "load"), [((80, 160), 40), ((50, 62.5), 25)])

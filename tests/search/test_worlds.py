@@ -5,22 +5,11 @@ import pytest
 from locust_adaptive.search.grid import Grid
 from locust_adaptive.search.settings import Settings
 from locust_adaptive.search.slo import Slo
-from locust_adaptive.search.trial import Purpose, Trial, Verdict
+from locust_adaptive.search.trial import Purpose
 from locust_adaptive.search.worlds import CHANGED_LOOKS, Worlds, differs, worlds
-from tests.support.trials import measurement, trial
+from tests.support.searched import FAST, LITTLE, PLAIN, SAME, light
 
 SETTINGS = Settings(Slo.parse("p95<100ms"), "open", Grid.rate(1, 1000), 10)
-SAME, LITTLE, PLAIN, FAST = 500, 506, 550, 450
-"""Buckets of the histogram: a step is 2 % of latency."""
-
-
-def light(number: int, bucket: int, purpose: Purpose = Purpose.CANARY, load: float = 100, seconds: float = 8) -> Trial:
-    """A probe whose answers took a bucket, give or take one."""
-    m = measurement([(round(load / 2), 0)] * round(2 * seconds))
-    for cohort in m.cohorts:
-        sent = cohort.names["/a"].sent
-        cohort.names["/a"].hist = {bucket - 1: sent // 4, bucket: sent - 2 * (sent // 4), bucket + 1: sent // 4}
-    return trial(number, load, m, Verdict.PASS, purpose, started=20.0 * number)
 
 
 def after(*buckets: int) -> Worlds:

@@ -8,6 +8,8 @@ from locust_adaptive.search.trial import Measurement, Purpose, Trial, Verdict
 from tests.support.trials import BIN_S, measurement, trial
 
 PASS, FAIL, UNDECIDED = Verdict.PASS, Verdict.FAIL, Verdict.UNDECIDED
+SAME, LITTLE, PLAIN, FAST = 500, 506, 550, 450
+"""Buckets of the histogram: a step is 2 % of latency."""
 
 
 def question(loop: Loop = "open", slo: str = "p95<100ms") -> Settings:
@@ -35,3 +37,12 @@ def overload(number: int, load: float, rate: int, purpose: Purpose = Purpose.RAM
         still_open += flow.sent - flow.done
         flow.open = still_open
     return trial(number, load, Measurement(BIN_S, tuple(flows), ()), FAIL, purpose, "overload", started=10.0 * number)
+
+
+def light(number: int, bucket: int, purpose: Purpose = Purpose.CANARY, load: float = 100, seconds: float = 8) -> Trial:
+    """A probe whose answers took a bucket, give or take one."""
+    m = measurement([(round(load / 2), 0)] * round(2 * seconds))
+    for cohort in m.cohorts:
+        sent = cohort.names["/a"].sent
+        cohort.names["/a"].hist = {bucket - 1: sent // 4, bucket: sent - 2 * (sent // 4), bucket + 1: sent // 4}
+    return trial(number, load, m, Verdict.PASS, purpose, started=20.0 * number)
