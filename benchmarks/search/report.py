@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,13 +20,19 @@ HERE = Path(__file__).parent
 RESULTS, HELD_OUT = "results.jsonl", "held-out.jsonl"
 OURS = "ours"
 HOW = """\
-`make bench-search` wrote this: {n} searches, seeds {first} to {last}, at commit {commit}. Time is virtual: a second of
+`make bench-search` wrote this: {n} searches, seeds {first} to {last}, at {commits}. Time is virtual: a second of
 a search is a second of the simulated server.
 
 The truth is the load at which runs of millions of requests just meet the SLO (`truth.py`; standard error at most
 {se:.2%}). Each tool is told the SLO and a range of loads: from 1.5 to 4 times the capacity, by the seed, down to a
 64th of that. An error is relative to the truth; a search without an answer is off by 100 %. The peers may take an hour,
 ours the 20 minutes of its default. *Covered*: the 95 % interval holds the truth."""
+
+HELD_OUT_DEFINED = "831d08b"
+ONCE = """\
+`python -m benchmarks.search.run --held-out` wrote this: {n} searches, at {commits}. These servers, and what is asked of
+them, were committed as {defined} before the search was tuned on the suite (`git diff {defined} --
+benchmarks/search/scenarios.py`), and were searched once, when that was done."""
 
 BOUNDS: dict[str, tuple[Callable[[Figures], float], float]] = {
     "median error": (lambda f: f.median, 0.018),
@@ -97,7 +104,12 @@ def write(folder: Path = HERE) -> None:
 
 def _how(rows: Sequence[Row]) -> str:
     seeds, se = sorted({r["seed"] for r in rows}), max(t.se / t.capacity[0] for t in truths().values())
-    return HOW.format(n=len(rows), first=seeds[0], last=seeds[-1], commit=commit(), se=se)
+    return HOW.format(n=len(rows), first=seeds[0], last=seeds[-1], commits=_commits(rows), se=se)
+
+
+def _commits(rows: Sequence[Row]) -> str:
+    found = sorted({r["commit"] for r in rows})
+    return f"commit{'s' * (len(found) > 1)} {_list(found)}"
 
 
 def _tools(tools: dict[str, Figures]) -> str:
@@ -202,7 +214,7 @@ def _losses(rows: Sequence[Row]) -> str:
 
 def _held_out(rows: Sequence[Row]) -> str:
     tools = by("tool", rows)
-    parts = [_tools(tools)]
+    parts = [ONCE.format(n=len(rows), commits=_commits(rows), defined=HELD_OUT_DEFINED), _tools(tools)]
     if OURS in tools:
         parts.append(_scenarios(tools[OURS]))
     return "\n\n".join([*parts, "Median error, %:", _matrix(rows, lambda f: f"{100 * f.median:.1f}")])
@@ -253,6 +265,8 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in lines)
 
 
+@cache
 def commit() -> str:
+    """Of the code that runs, as short as git makes it."""
     found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True)
     return found.stdout.strip() or "unknown"

@@ -57,6 +57,7 @@ def search(job: Job) -> dict[str, Any]:
         "seed": job.seed,
         "truth": round(capacity, 4),
         "error": -1.0 if value is None else round(value / capacity - 1, 6),
+        "commit": report.commit(),
         **found,
         "cpu_s": round(time.process_time() - began, 2),
     }

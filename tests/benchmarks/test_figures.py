@@ -24,6 +24,7 @@ ONE, DRIFT = "01 M/G/1 p95", "15 drift"
 
 def row(error: float, tool: str = "ours", scenario: str = ONE, **more: Any) -> dict[str, Any]:
     base = {"tool": tool, "scenario": scenario, "seed": 1, "truth": 100.0, "error": error, "seconds": 200.0}
+    base["commit"] = "abc1234"
     value = {"value": None if error == -1 else 100 * (1 + error), "cpu_s": 1.0}
     if tool == "ours":
         value |= {"low": 95.0, "high": 105.0, "excess": 1.2, "in_budget": True, "verdict": "resolved"}
@@ -135,3 +136,13 @@ def test_our_other_profiles_are_shown_and_are_no_peers(tmp_path: Path) -> None:
     compared = text.partition("## Wins")[2].partition("## What was assumed")[0]
     assert "than ramp." in compared
     assert "ours fast" not in compared
+
+
+def test_results_name_the_commits_of_the_search_and_of_what_was_held_out(tmp_path: Path) -> None:
+    held = [row(0.0, scenario="H3 rate limiter", commit="def5678")]
+    for name, rows in ((report.RESULTS, [row(0.0), row(0.0, seed=2, commit="abc9999")]), (report.HELD_OUT, held)):
+        (tmp_path / name).write_text("".join(json.dumps(r) + "\n" for r in rows))
+    report.write(tmp_path)
+    suite, _, once = (tmp_path / "RESULTS.md").read_text().partition("## The held-out scenarios")
+    assert "at commits abc1234, abc9999" in suite
+    assert f"at commit def5678. These servers, and what is asked of\nthem, were committed as {report.HELD_OUT_DEFINED}" in once
