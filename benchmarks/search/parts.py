@@ -116,7 +116,7 @@ PARTS: Mapping[str, Part] = {
         settings={"precision": 2 * Settings.precision},
     ),
     "interval inflation": Part(
-        "the interval of the virtual queue is taken at its word",
+        "the interval is taken at its word, and so are the steps and soaks counted in its standard deviations",
         ((estimate, "INFLATE", 1.0),),
     ),
 }

@@ -32,7 +32,7 @@ HELD_OUT_DEFINED = "831d08b"
 ONCE = """\
 `python -m benchmarks.search.run --held-out` wrote this: {n} searches, at {commits}. These servers, and what is asked of
 them, were committed as {defined} before the search was tuned on the suite (`git diff {defined} --
-benchmarks/search/scenarios.py`), and were searched once, when that was done."""
+benchmarks/search/scenarios.py`), and were searched {times}, when that was done."""
 
 BOUNDS: dict[str, tuple[Callable[[Figures], float], float]] = {
     "median error": (lambda f: f.median, 0.018),
@@ -213,8 +213,8 @@ def _losses(rows: Sequence[Row]) -> str:
 
 
 def _held_out(rows: Sequence[Row]) -> str:
-    tools = by("tool", rows)
-    parts = [ONCE.format(n=len(rows), commits=_commits(rows), defined=HELD_OUT_DEFINED), _tools(tools)]
+    tools, times = by("tool", rows), "once" if len({r["commit"] for r in rows}) == 1 else "at each of these commits"
+    parts = [ONCE.format(n=len(rows), commits=_commits(rows), defined=HELD_OUT_DEFINED, times=times), _tools(tools)]
     if OURS in tools:
         parts.append(_scenarios(tools[OURS]))
     return "\n\n".join([*parts, "Median error, %:", _matrix(rows, lambda f: f"{100 * f.median:.1f}")])
@@ -267,6 +267,11 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
 
 @cache
 def commit() -> str:
-    """Of the code that runs, as short as git makes it."""
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True)
-    return found.stdout.strip() or "unknown"
+    """Of the code that runs, as short as git makes it; marked where the tree has other code."""
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *arguments], cwd=HERE.parents[1], capture_output=True, text=True)
+
+    name = git("rev-parse", "--short", "HEAD").stdout.strip()
+    changed = git("diff", "--quiet", "HEAD", "--", "*.py").returncode
+    return (f"{name}, changed" if changed else name) or "unknown"

@@ -85,6 +85,8 @@ def run(
     jobs: Sequence[Job], file: Path | None, processes: int, of: Callable[[Job], dict[str, Any]] = search
 ) -> list[dict[str, Any]]:
     """All of them, over so many processes. Each line is in the file as soon as its search is over."""
+    # Before the fork: a commit made in the meantime is not the code that runs.
+    report.commit()
     if any(job.tool in PEERS for job in jobs):
         # Compiled before the fork, so that it is done once.
         _peer("ramp", SUITE[0], 1.0, 2.0, 1)

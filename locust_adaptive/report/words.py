@@ -98,7 +98,7 @@ REASONS = {
 NOTES = {
     "not_stationary": Word(
         "the target became another during the search: a light load was answered at another speed than before. The "
-        "capacity is that of its last state",
+        "capacity is that of its last state; where it drifts, the interval is wider than asked, for it may drift on",
         "look for drift, throttling or a neighbour, and run again",
     ),
     "slow_phases": Word(

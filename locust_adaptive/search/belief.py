@@ -18,13 +18,11 @@ higher."""
 CLEAN_LOOKS, CLEAN, CLEAN_MISSES = 2, 0.15, 100
 """So many looks in a row with less than this share of the budgeted misses, where this many were to be expected in all,
 say that the capacity is higher."""
-RECURS = 2
-"""One spoilt look may be chance."""
 DOUBT = 0.1
 """What is less probable than this is not waited for."""
 LUCKY, UNKNOWN_RATE = 1.5, 0.1
 """The highest load that passed is within so many standard errors of the service rate; where that makes these greater
-than this share, the rate is not known."""
+than this share, the rate is not known: together, a pass up to 16 % above the rate is luck, and more is another rate."""
 BOLD = 0.05
 """A dither goes no further above the estimate than this share."""
 SLOW_SHARE, SETTLED_S = 0.25, 240.0
@@ -80,9 +78,9 @@ class Belief(Past):
                 continue
             # A server does not work at a rate below what it passes, or hardly: a short probe may pass by luck.
             rate, spread = found
-            spread = max(spread, math.log(self.best / rate) / LUCKY)
-            if spread <= UNKNOWN_RATE:
-                return rate, spread
+            needed = math.log(self.best / rate) / LUCKY
+            if needed <= UNKNOWN_RATE:
+                return rate, max(spread, needed)
         return None
 
     @cached_property
@@ -210,9 +208,13 @@ class Belief(Past):
 
     @property
     def light_load(self) -> float:
-        """What the next canary holds: the last one's load while that is light for what is known now."""
-        load = self.last_light.load
-        if self.settings.loop == "closed" or not self.located or LIGHTEST <= load / self.estimate.value <= HEAVIEST:
+        """What the next canary holds: the last one's load while that is light for what is known now, or what it showed
+        is in doubt."""
+        last = self.last_light
+        load = last.load
+        if self.settings.loop == "closed" or not self.located or (self.in_doubt and not last.overloaded):
+            return load
+        if LIGHTEST <= load / self.estimate.value <= HEAVIEST:
             return load
         return self.settings.grid.snap(0.5 * min(self.estimate.value, self.best))
 

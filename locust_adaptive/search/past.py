@@ -183,29 +183,28 @@ class Past:
     def non_monotone(self) -> bool:
         """Does a light load fail, of a server that has passed heavier ones before and after?"""
         return any(
-            light.verdict is Verdict.FAIL
-            and not light.overloaded
-            and {True, False} <= {t.number > light.number for t in self.passed if t.load > HEAVIER * light.load}
+            light.verdict is Verdict.FAIL and not light.overloaded and self._passes_around(light, self.world)
             for light in self.world
         )
 
     @property
     def metastable(self) -> bool:
-        """Was the server still overloaded, by the load that came after an overload, though before and later it passes
-        heavier ones? The trigger is gone and the failure stays: so metastable failures are told (Bronson et al., 2021).
-        """
-
-        def passes(some: Sequence[Trial], load: float) -> bool:
-            return any(t.verdict is Verdict.PASS and t.load > HEAVIER * load for t in some)
-
-        trials = self.trials
+        """Was the server still overloaded, right after an overload beyond all that it passes, by a load that it passes
+        at other times? The trigger is gone and the failure stays: so metastable failures are told (Bronson et al.,
+        Metastable Failures in Distributed Systems, HotOS 2021)."""
+        most = max((t.load for t in self.trials if t.verdict is Verdict.PASS), default=0.0)
         return any(
-            trials[i].overloaded
-            and trials[i + 1].overloaded
-            and passes(trials[:i], trials[i + 1].load)
-            and passes(trials[i + 2 :], trials[i + 1].load)
-            for i in range(len(trials) - 1)
+            before.reason == after.reason == "overload"
+            and before.load > most
+            and self._passes_around(after, self.trials)
+            for before, after in pairwise(self.trials)
         )
+
+    @staticmethod
+    def _passes_around(light: Trial, trials: Sequence[Trial]) -> bool:
+        """Do plainly heavier loads pass before and after?"""
+        heavier = [t for t in trials if t.verdict is Verdict.PASS and t.load > HEAVIER * light.load]
+        return {True, False} <= {t.number > light.number for t in heavier}
 
     @property
     def overloads(self) -> bool:

@@ -19,7 +19,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .belief import RECURS, Belief
+from .belief import Belief
 from .estimate import Z95, Estimate
 from .events import Capacity, Conclusion, Stall
 from .past import DAMPING
@@ -29,10 +29,12 @@ from .trial import Probe, Purpose, Trial, Verdict
 from .warmup import warmup_end
 
 MAX_DWELLS = 60
+RECURS = 2
+"""So many looks that something spoilt are worth a note; one may be chance."""
 MAX_STRAINED = 6
 """So many probes that were too close to the limit to pass are followed by others before the server counts as found."""
-CANARY_EVERY_S, DOUBTED_S = 90.0, 12.0
-"""A canary that differs is looked at again after so long."""
+CANARY_EVERY_S, LAST_CANARY_S, DOUBTED_S = 90.0, 45.0, 12.0
+"""A canary follows the last one after so long: while dwells go on, before the end, and where the last one differs."""
 MAY_BE_COLD_S, COLD_LOOK_S = 120.0, 10.0
 """A server that fails at the lowest load may be cold: before this second it is asked again, for so long at a time."""
 INVALID_LIMIT, COOL_DOWN_S = 3, 4.0
@@ -177,7 +179,7 @@ class AdaptivePolicy:
 
     def _finish(self, past: Belief, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
         settings, estimate = self._settings, past.estimate
-        if (canary := self._canary(past, 45.0)) is not None:
+        if (canary := self._canary(past, LAST_CANARY_S)) is not None:
             return canary
         if past.slow_phases_count:
             # Its dwells have soaked it for longer.
@@ -319,7 +321,7 @@ class AdaptivePolicy:
                 low = high = decided
             return Capacity(value, max(low, settings.grid.minimum), high, verified)
         snap = settings.grid.snap
-        if estimate.value >= past.worst and Z95 * estimate.sd > settings.precision:
+        if estimate.value >= past.worst and Z95 * estimate.sd > settings.precision and not past.converged():
             # Nothing precise yet, and above a load that failed: what is known is the bracket.
             middle = math.sqrt(past.best * past.worst)
             return Capacity(snap(middle), snap(min(estimate.low, middle)), snap(max(estimate.high, middle)), verified)

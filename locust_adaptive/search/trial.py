@@ -217,7 +217,7 @@ class Timeline:
 class Trial:
     """A probe, what was measured, and what it means. `reason` is a short word that explains the verdict.
 
-    `started` is in seconds of the search. `drained` says that the load was taken away after it.
+    `started` is in seconds of the search.
     """
 
     number: int

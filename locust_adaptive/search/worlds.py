@@ -48,7 +48,9 @@ def worlds(trials: Sequence[Trial], settings: Settings) -> Worlds:
             found, doubtful, phases, drift, drifts = [place], [], 0, 0, False
         elif found:
             before = trials[found[-1] : place]
-            reference = next((t for t in before if is_reference(t) and t.load == trial.load), trial)
+            reference = next((t for t in before if is_reference(t) and t.load == trial.load), None)
+            if reference is None:
+                continue
             change, side = _change(reference, trial, settings)
             if change is Change.PLAIN:
                 doubtful.append(place)

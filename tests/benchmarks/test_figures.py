@@ -145,4 +145,5 @@ def test_results_name_the_commits_of_the_search_and_of_what_was_held_out(tmp_pat
     report.write(tmp_path)
     suite, _, once = (tmp_path / "RESULTS.md").read_text().partition("## The held-out scenarios")
     assert "at commits abc1234, abc9999" in suite
-    assert f"at commit def5678. These servers, and what is asked of\nthem, were committed as {report.HELD_OUT_DEFINED}" in once
+    said = f"at commit def5678. These servers, and what is asked of\nthem, were committed as {report.HELD_OUT_DEFINED}"
+    assert said in once

@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from locust_adaptive.search.belief import BOLD, BOLDER, UNSEEN_DRIFT, Belief
-from locust_adaptive.search.estimate import Z95
+from locust_adaptive.search.belief import BOLD, BOLDER, UNKNOWN_RATE, UNSEEN_DRIFT, Belief
+from locust_adaptive.search.estimate import Z95, service_rate
 from locust_adaptive.search.settings import Loop
 from locust_adaptive.search.trial import Purpose, Trial, Verdict
-from tests.support.searched import FAIL, LITTLE, PASS, SAME, UNDECIDED, light, overload, question, seen
+from tests.support.searched import FAIL, PASS, PLAIN, SAME, UNDECIDED, drifted, light, overload, question, seen
 from tests.support.trials import measurement, trial
 
 
@@ -122,13 +122,25 @@ def test_a_short_probe_that_passed_by_luck_does_not_take_the_service_rate_away()
     assert belief(*known, seen(3, 121, PASS, Purpose.LOCATE)).estimate.mu is None
 
 
+def test_a_rate_seen_over_few_answers_is_a_rate() -> None:
+    """Of a slow server, that nothing passes above."""
+    slow = [seen(1, 4, PASS, Purpose.GATE), overload(2, 40, 16, Purpose.LOCATE), seen(3, 10, PASS, Purpose.LOCATE)]
+    found = service_rate(slow, 0.1)
+    assert found is not None
+    assert found[1] > UNKNOWN_RATE
+    assert belief(*slow).estimate.mu is not None
+
+
+def test_a_light_load_stays_what_it_is_while_it_is_in_doubt() -> None:
+    """Though what is known by then says that it is not light: another one has nothing to be compared with."""
+    world = [light(1, SAME, Purpose.GATE, load=90), overload(2, 125, 100, Purpose.LOCATE)]
+    assert belief(*world, light(3, SAME, load=90)).light_load < 90
+    assert belief(*world, light(3, PLAIN, load=90)).light_load == 90
+
+
 def test_no_look_narrows_what_a_drift_may_still_do() -> None:
     """So the search does not wait for it."""
-    canaries = [light(2, LITTLE, load=40), light(3, LITTLE + 1, load=40)]
-    world = [light(1, SAME, Purpose.GATE, load=40), *canaries, overload(4, 125, 100, Purpose.LOCATE)]
-    m = measurement([(44, 2)] * 60)
-    dwells = [trial(5 + i, 88, m, UNDECIDED, Purpose.REFINE, started=120.0 + 20 * i) for i in range(8)]
-    drifting = belief(*world, *dwells)
+    drifting = belief(*drifted())
     assert drifting.drifts
     assert drifting.estimate.sd > max(UNSEEN_DRIFT, drifting.undisturbed.sd)
     wanted = Z95 * (drifting.undisturbed.sd + 1e-6)

@@ -88,6 +88,12 @@ def test_what_stays_overloaded_after_an_overload_is_metastable() -> None:
     assert not past(*hit[:3], seen(4, 50, PASS, Purpose.GATE), *recovered).metastable
 
 
+def test_two_overloads_in_a_slow_phase_are_not_metastable() -> None:
+    """The first was no more than it passes at other times."""
+    slow = [seen(1, 80, PASS), overload(2, 78, 40, Purpose.REFINE), overload(3, 50, 40, Purpose.CANARY)]
+    assert not past(*slow, seen(4, 80, PASS, Purpose.REFINE)).metastable
+
+
 def test_light_loads_that_fail_below_those_that_pass_are_non_monotone() -> None:
     known = [seen(1, 160, PASS), overload(2, 640, 400), seen(3, 180, PASS, Purpose.GATE)]
     light = seen(5, 80, FAIL, Purpose.CANARY)

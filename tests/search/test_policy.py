@@ -1,5 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
+from locust_adaptive.search.belief import Belief
+from locust_adaptive.search.estimate import Z95
 from locust_adaptive.search.events import Conclusion, Stall
 from locust_adaptive.search.grid import Grid
 from locust_adaptive.search.policy import (
@@ -12,6 +16,7 @@ from locust_adaptive.search.policy import (
 from locust_adaptive.search.settings import Loop, Settings
 from locust_adaptive.search.slo import Slo
 from locust_adaptive.search.trial import Probe, Purpose, Trial, Verdict
+from tests.support.searched import drifted, question
 from tests.support.trials import measurement, trial
 
 PASS, FAIL, UNDECIDED, INVALID = Verdict.PASS, Verdict.FAIL, Verdict.UNDECIDED, Verdict.INVALID
@@ -90,6 +95,19 @@ def test_a_light_load_is_looked_at_now_and_then(located: tuple[float, float], lo
     trials = [*GATED, seen(6, low, PASS, Purpose.LOCATE), seen(7, high, FAIL, Purpose.LOCATE, "overload")]
     canary = probe(ask(trials, now=GATED[-1].ended + CANARY_EVERY_S))
     assert (canary.purpose, canary.load) == (Purpose.CANARY, load)
+
+
+def test_a_drift_does_not_turn_a_precise_answer_into_a_bracket() -> None:
+    """Though its interval is wider than asked, and a load below it has failed."""
+    trials = drifted()
+    now = trials[-1].ended + 6
+    trials.append(replace(seen(20, 80, FAIL, Purpose.REFINE), started=trials[-1].ended, ended=now))
+    precision = Z95 * Belief(question(), trials, now).undisturbed.sd + 0.001
+    known = Belief(replace(question(), precision=precision), trials, now)
+    assert known.converged()
+    assert known.estimate.value >= known.worst
+    end = AdaptivePolicy(known.settings).give_up(trials, [], "unresolved", "budget_spent")
+    assert end.capacity.value == known.settings.grid.snap(known.estimate.value)
 
 
 @pytest.mark.parametrize("loop", ["open", "closed"])

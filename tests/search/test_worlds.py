@@ -44,6 +44,12 @@ def test_where_worlds_begin(buckets: tuple[int, ...], beginnings: tuple[int, ...
     assert after(*buckets) == Worlds(beginnings, in_doubt, drifts)
 
 
+def test_a_light_load_without_one_to_compare_with_settles_no_doubt() -> None:
+    trials = [light(1, SAME, Purpose.GATE), light(2, PLAIN), light(3, PLAIN, load=50), light(4, PLAIN), light(5, PLAIN)]
+    assert worlds(trials[:3], SETTINGS).in_doubt
+    assert worlds(trials, SETTINGS).beginnings == (0, 1)
+
+
 def test_a_gate_begins_the_world_anew() -> None:
     trials = [light(1, SAME, Purpose.GATE), light(2, PLAIN), light(3, PLAIN, Purpose.GATE), light(4, PLAIN)]
     assert worlds(trials, SETTINGS) == Worlds((2,))

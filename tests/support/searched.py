@@ -39,6 +39,15 @@ def overload(number: int, load: float, rate: int, purpose: Purpose = Purpose.RAM
     return trial(number, load, Measurement(BIN_S, tuple(flows), ()), FAIL, purpose, "overload", started=10.0 * number)
 
 
+def drifted() -> list[Trial]:
+    """A search whose canaries differ a little, all to one side, and then looks that agree, near a load that failed."""
+    canaries = [light(2, LITTLE, load=40), light(3, LITTLE + 1, load=40)]
+    world = [light(1, SAME, Purpose.GATE, load=40), *canaries, overload(4, 125, 100, Purpose.LOCATE)]
+    m = measurement([(44, 2)] * 60)
+    dwells = [trial(5 + i, 88, m, UNDECIDED, Purpose.REFINE, started=120.0 + 20 * i) for i in range(8)]
+    return [*world, *dwells]
+
+
 def light(number: int, bucket: int, purpose: Purpose = Purpose.CANARY, load: float = 100, seconds: float = 8) -> Trial:
     """A probe whose answers took a bucket, give or take one."""
     m = measurement([(round(load / 2), 0)] * round(2 * seconds))
