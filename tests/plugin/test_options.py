@@ -93,7 +93,7 @@ def test_defaults() -> None:
     assert (closed.settings.grid.minimum, closed.settings.start, closed.settings.grid.maximum) == (1, 1, 1000)
     assert (open_loop.settings.loop, closed.settings.loop) == ("open", "closed")
     for each in (open_loop, closed):
-        assert (each.settings.budget_s, each.settings.precision, each.settings.soak_s) == (1200, 0.06, 30)
+        assert (each.settings.budget_s, each.settings.precision, each.settings.soak_s) == (1200, 0.07, 30)
         assert (each.settings.spike_tolerance, each.min_capacity, each.cap, each.seed) == (0.03, None, 2000, 1)
 
 
@@ -179,7 +179,7 @@ def test_an_option_stands_over_the_class_attribute(text: str) -> None:
 
 def test_an_empty_option_is_one_not_given() -> None:
     assert plan("--adaptive-max", "", shape=Fussy).settings.grid.maximum == 500.0
-    assert plan("--adaptive-precision", " ").settings.precision == 0.06
+    assert plan("--adaptive-precision", " ").settings.precision == 0.07
 
 
 def test_without_a_command_line_the_attributes_hold() -> None:
