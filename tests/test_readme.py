@@ -111,3 +111,25 @@ def test_the_demo_server_is_as_told() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= 150
+
+
+def table(section: str) -> list[list[str]]:
+    """The cells of the first table in it, without its head."""
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_the_tools_beside_are_as_the_suite_measured_them() -> None:
+    """And it is the first table: whoever asks for the best search looks there."""
+    beside = README.partition("\n## Beside other tools\n")[2].partition("\n## ")[0]
+    assert "\n|" not in README.partition("\n## Beside other tools\n")[0]
+    results = (ROOT / "benchmarks" / "search" / "RESULTS.md").read_text("utf-8")
+    measured = {
+        name: [median, p90, over, covered, seconds]
+        for name, median, p90, _, over, _, seconds, _, covered, _ in table(results.partition("\n## Each tool\n")[2])
+    }
+    shown = table(beside)
+    assert {name for name, *_ in shown} <= set(measured)
+    assert [row for row in shown if row[1:] != measured[row[0]]] == []
+    ahead = re.findall(r"faster and more accurate than ours: (.*)\.\*\*", results)
+    assert set(", ".join(ahead).split(", ")) - {""} <= {name for name, *_ in shown}
