@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from .estimate import Z95, Estimate, by_counts, by_queue, service_rate
-from .evidence import beta_cdf, dispersion, probability_over
+from .evidence import beta_cdf, dispersion, probability_over, uneven
 from .past import Past
 from .trial import Purpose, Trial
 
@@ -67,8 +67,9 @@ class Belief(Past):
         """Open loop: service rate and its spread, of this world, or of the search where this world does not
         contradict it.
 
-        In closed loop the arrivals follow the answers, and a queue fed with them says nothing new."""
-        if self.settings.loop == "closed":
+        In closed loop the arrivals follow the answers, and a queue fed with them says nothing new. Of arrivals that
+        come in bursts it would say what the server takes of Poisson's, and that is not the question."""
+        if self.settings.loop == "closed" or self.bursty:
             return None
         limit = self.settings.limit
         for trials in (self.world, self.trials):
@@ -82,6 +83,13 @@ class Belief(Past):
             if needed <= UNKNOWN_RATE:
                 return rate, max(spread, needed)
         return None
+
+    @cached_property
+    def bursty(self) -> bool:
+        """Open loop: do the arrivals clump more than Poisson's, as seen through the latency limit?"""
+        near = (t for t in self.trials if t.load >= 0.5 * self.best)
+        sent = ((t.measurement.sent_at, t.measurement.elapsed_s, t.load) for t in near)
+        return self.settings.loop == "open" and uneven(sent, self.settings.limit)
 
     @cached_property
     def estimate(self) -> Estimate:

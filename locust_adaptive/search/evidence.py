@@ -7,9 +7,13 @@ by a dispersion `phi`: the variance of batch counts over that of independent req
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
+CLUMPED = 1.5
+"""Index of dispersion above which arrivals are not Poisson's, however sure; below it, what is made of Poisson traffic
+holds well enough."""
 PHI_PRIOR, PHI_WEIGHT = 3.0, 3.0
 """Dispersion expected before any is seen, and how many batches that expectation weighs."""
 
@@ -23,6 +27,28 @@ def dispersion(k: np.ndarray, n: np.ndarray, budget: float) -> float:
     squares = ((k - n * k.sum() / total) ** 2 / np.maximum(n * p * (1 - p), 1e-9)).sum()
     batches = max(len(k) - 1, 0)
     return max(float(PHI_WEIGHT * PHI_PRIOR + squares) / (PHI_WEIGHT + batches), 1.0)
+
+
+def uneven(stretches: Iterable[tuple[np.ndarray, float, float]], window: float) -> bool:
+    """Do arrivals clump more than those of a Poisson process? Each stretch: their times in seconds, its length, and the
+    load to which their rate is proportional.
+
+    Index of dispersion of the counts in windows of so many seconds: 1 for a Poisson process, with a standard error of
+    sqrt(2 / windows) (Cox and Lewis, The Statistical Analysis of Series of Events, 1966, 6.3).
+    """
+    counts, loads = [], []
+    for times, seconds, load in stretches:
+        if windows := int(seconds / window):
+            counts.append(np.histogram(times, bins=windows, range=(0, windows * window))[0])
+            loads.append(np.full(windows, load))
+    if not counts:
+        return False
+    seen, expected = np.concatenate(counts), np.concatenate(loads)
+    if not seen.sum():
+        return False
+    expected = expected * (seen.sum() / expected.sum())
+    index = float(((seen - expected) ** 2 / expected).mean())
+    return index > max(CLUMPED, 1 + 5 * math.sqrt(2 / len(seen)))
 
 
 def probability_over(k: float, n: float, budget: float) -> float:

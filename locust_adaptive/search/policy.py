@@ -199,8 +199,11 @@ class AdaptivePolicy:
         load = settings.grid.snap(below)
         if soaks and load >= min(levels):
             load = settings.grid.snap(0.97 * min(levels)) if settings.loop == "open" else min(levels) - 1
-        if load < settings.grid.minimum or load > self._cap(past):
+        if load < settings.grid.minimum:
             return None
+        if load > self._cap(past):
+            # What passes is far below the estimate: whatever fails between them is not in the model.
+            return None if past.verified else self._conclude(past, stalls, "unresolved", "not_verified")
         return self._soak(load, 0.0)
 
     # -- probes ------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from locust_adaptive.search.evidence import (
     log_beta,
     log_e_value,
     probability_over,
+    uneven,
 )
 
 
@@ -117,3 +118,33 @@ def test_dispersion_without_data_is_its_prior() -> None:
     none = np.zeros(0)
     assert dispersion(none, none, 0.01) == PHI_PRIOR
     assert dispersion(np.zeros(3), np.full(3, 100.0), 0.01) >= 1
+
+
+def clumps(share: float, rng: np.random.Generator) -> list[tuple[np.ndarray, float, int]]:
+    """Stretches of 20 s; `share` of the arrivals come in bursts of half a second, two seconds apart."""
+    out = []
+    for load in (100, 120):
+        n = rng.poisson(20 * load)
+        times = rng.uniform(0, 20, n)
+        late = rng.random(n) < share
+        times[late] = 2 * (times[late] // 2) + times[late] % 0.5
+        out.append((np.sort(times), 20.0, load))
+    return out
+
+
+@given(st.integers(0, 10_000))
+def test_poisson_arrivals_at_several_loads_are_even(seed: int) -> None:
+    assert not uneven(clumps(0, np.random.default_rng(seed)), 0.1)
+
+
+def test_arrivals_in_bursts_are_uneven() -> None:
+    assert uneven(clumps(0.3, np.random.default_rng(1)), 0.1)
+    # Also where each stretch is even, and their rates are not those of their loads.
+    stretches = clumps(0, np.random.default_rng(1))
+    assert uneven([(stretches[0][0], 20.0, 200.0), stretches[1]], 0.1)
+
+
+def test_without_arrivals_nothing_is_uneven() -> None:
+    assert not uneven([], 0.1)
+    assert not uneven([(np.zeros(0), 5.0, 100.0)], 0.1)
+    assert not uneven([(np.array([0.1]), 0.05, 100.0)], 0.1)
