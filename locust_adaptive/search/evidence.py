@@ -41,11 +41,9 @@ def uneven(stretches: Iterable[tuple[np.ndarray, float, float]], window: float) 
         if windows := int(seconds / window):
             counts.append(np.histogram(times, bins=windows, range=(0, windows * window))[0])
             loads.append(np.full(windows, load))
-    if not counts:
+    if not any(c.sum() for c in counts):
         return False
     seen, expected = np.concatenate(counts), np.concatenate(loads)
-    if not seen.sum():
-        return False
     expected = expected * (seen.sum() / expected.sum())
     index = float(((seen - expected) ** 2 / expected).mean())
     return index > max(CLUMPED, 1 + 5 * math.sqrt(2 / len(seen)))
