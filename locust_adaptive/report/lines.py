@@ -67,6 +67,8 @@ def probe_line(trial: Trial, settings: Settings) -> str:
             what = "late or failed" if objective.signal == "latency" else "failed"
             counted = f", {count(misses)} of {count(requests)} {what}" if misses else ""
             words.append(f"{name(objective)} {value} (limit {limit(objective)}){counted}")
+    if trial.ended_by_answers:
+        words.append("failures: " + ", ".join(f"{count(n)} {kind}" for kind, n in part["errors"].items()))
     if trial.probe.repeats is not None:
         words.append(f"repeats probe {trial.probe.repeats}")
     return "  ".join(words)

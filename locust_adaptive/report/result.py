@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -208,7 +209,7 @@ def trial_part(trial: Trial, settings: Settings) -> TrialPart:
         "requests": m.sent,
         "misses": {str(o): list(m.counts(i)) for i, o in enumerate(objectives)},
         "latency_ms": {name: _latency_ms(m, q, scope) for name, (q, scope) in quantiles.items() if q is not None},
-        "errors": _errors(m),
+        "errors": _errors(trial),
         "throughput": _rounded(sum(f.done for f in flows) / seconds) if seconds else None,
         "little_breach": m.little_breach() > LITTLE_BOUND,
         "broken": broken(trial, settings),
@@ -219,17 +220,17 @@ def trial_part(trial: Trial, settings: Settings) -> TrialPart:
     }
 
 
-def _errors(m: Measurement) -> dict[str, int]:
-    """Failed requests by kind, in the slices that count; by the clock where the load was cut before any counted."""
-    kinds: dict[str, int] = {}
-    if not m.clean:
+def _errors(trial: Trial) -> dict[str, int]:
+    """Failed requests by kind, in the slices that count; by the clock where failures ended the probe, or the load was
+    cut before any slice counted."""
+    m, kinds = trial.measurement, Counter[str]()
+    if trial.ended_by_answers or not m.clean:
         for flow in m.flows:
-            for kind, n in flow.errors.items():
-                kinds[kind] = kinds.get(kind, 0) + n
-    for cohort in m.clean:
-        for counts in cohort.names.values():
-            for kind, n in counts.errors.items():
-                kinds[kind] = kinds.get(kind, 0) + n
+            kinds.update(flow.errors)
+    else:
+        for cohort in m.clean:
+            for counts in cohort.names.values():
+                kinds.update(counts.errors)
     return dict(sorted(kinds.items()))
 
 

@@ -36,7 +36,7 @@ from .searchpolicy import SearchPolicy
 from .settings import Settings
 from .slices import SLICE_S, Flow
 from .stalls import HANG_S, Gaps, forgivable
-from .trial import GONE, STALLS, SURGE, Excision, Measurement, Purpose, Trial, Verdict
+from .trial import ALL_WRONG, GONE, STALLS, SURGE, UNREACHABLE, Excision, Measurement, Purpose, Trial, Verdict
 from .validity import fault, late_slices
 from .verdict import judge, lost, overloaded
 from .warmup import steady
@@ -175,9 +175,9 @@ class Controller:
         first = answers.latest(flows, answers.FIRST_S, answers.FIRST_ANSWERS)
         if first is not None and not self._seen.good and first.failed:
             if not self._reached:
-                return self._unfit(probing, "target_unreachable")
+                return self._unfit(probing, UNREACHABLE)
             if first.wrong == first.failed:
-                return self._unfit(probing, "every_request_fails")
+                return self._unfit(probing, ALL_WRONG)
         if answers.gone(flows) and self._reached:
             before = any(t.gone and t.load <= AGAIN * load for t in self.trials)
             judged = self._judge(probing, Verdict.FAIL if before else Verdict.INVALID, GONE)

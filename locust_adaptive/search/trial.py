@@ -13,8 +13,11 @@ from .histogram import Histogram
 from .slices import SLICE_S, Cohort, Flow, bins_per_slice
 
 GONE, SURGE, STALLS = "target_gone", "errors_surge", "stalls_each_time"
+UNREACHABLE, ALL_WRONG = "target_unreachable", "every_request_fails"
 CUT = ("overload", "hang", SURGE, GONE, STALLS)
 """Reasons of a FAIL at which the load was taken away at once: what was answered before is not the latency at it."""
+ANSWERS = (GONE, SURGE, UNREACHABLE, ALL_WRONG)
+"""Reasons of a trial that the last answers ended, before the counts that decide a verdict could hold them."""
 
 
 class Verdict(StrEnum):
@@ -250,6 +253,11 @@ class Trial:
     def gone(self) -> bool:
         """Did the target go away in it?"""
         return self.reason == GONE
+
+    @property
+    def ended_by_answers(self) -> bool:
+        """Did its failures end it, and not its counts?"""
+        return self.reason in ANSWERS
 
     @property
     def disturbed(self) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from locust_adaptive.report.fold import Fold
 from locust_adaptive.report.journal import Header
+from locust_adaptive.report.lines import probe_line
 from locust_adaptive.report.result import ResultError, from_json, result, throughput_at, to_json, trial_part, write
 from locust_adaptive.search.events import Capacity, Conclusion, Done, FlowArrived, Judged, Stall, Started
 from locust_adaptive.search.grid import Grid
@@ -27,10 +28,10 @@ FOUND = Capacity(50.0, 48.0, 52.0, 49.0)
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "capacity-json.md"
 
 
-def trial(number=1, load=50.0, verdict=Verdict.PASS, flows=(), cohorts=(), excised=()):
+def trial(number=1, load=50.0, verdict=Verdict.PASS, flows=(), cohorts=(), excised=(), reason=""):
     probe = Probe(load, Purpose.REFINE, 0.5, 5.0, 10.0)
     measurement = Measurement(0.01, tuple(flows), tuple(cohorts), settle=1, excised=tuple(excised))
-    return Trial(number, probe, measurement, verdict, "", 0.0, 1.5)
+    return Trial(number, probe, measurement, verdict, reason, 0.0, 1.5)
 
 
 def facts(settings=OPEN, trials=(), flows=(), stalls=(), **ending):
@@ -100,6 +101,19 @@ def test_a_trial_counts_what_counts():
     assert part["throughput"] == 198
     assert part["little_breach"]
     assert part["excised"] == [{"start_s": 1.2, "end_s": 1.5, "cause": "stall", "length_s": 1.1}]
+
+
+@pytest.mark.parametrize("reason", ["target_gone", "errors_surge", "target_unreachable", "every_request_fails"])
+def test_failures_that_ended_a_trial_are_named_before_the_counts_hold_them(reason):
+    flows = [Flow(i, completions={0: 99}) for i in range(2)] + [
+        Flow(2, errors={"refused": 31}),
+        Flow(3, errors={"refused": 4, "reset": 1}),
+    ]
+    cohorts = [cohort(0, 97), cohort(1, 97)]
+    ended = trial(flows=flows, cohorts=cohorts, verdict=Verdict.INVALID, reason=reason)
+    assert trial_part(ended, OPEN)["errors"] == {"refused": 35, "reset": 1}
+    assert "  failures: 35 refused, 1 reset" in probe_line(ended, OPEN)
+    assert trial_part(replace(ended, reason="overload"), OPEN)["errors"] == {}
 
 
 def test_an_unanswered_request_is_slower_than_any_answered_one():
