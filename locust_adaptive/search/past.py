@@ -282,6 +282,6 @@ class Past:
         held = []
         for load in {t.load for t in self.soaks}:
             seconds, holds = self.soak(load)
-            if holds and seconds >= self.settings.soak_s - 1:
+            if holds and seconds >= self.settings.soak_s:
                 held.append(load)
         return max(held, default=None)

@@ -37,6 +37,8 @@ CANARY_EVERY_S, LAST_CANARY_S, DOUBTED_S = 90.0, 45.0, 12.0
 """A canary follows the last one after so long: while dwells go on, before the end, and where the last one differs."""
 MAY_BE_COLD_S, COLD_LOOK_S = 120.0, 10.0
 """A server that fails at the lowest load may be cold: before this second it is asked again, for so long at a time."""
+REFUTED, SOAKS = 3, 5
+"""Soaks at so many loads that all plainly failed, or at so many that did not hold, leave the estimate unverified."""
 INVALID_LIMIT, COOL_DOWN_S = 3, 4.0
 """So many invalid probes in a row end the search; each repeat waits so much longer before it counts."""
 COUNTABLE = 50
@@ -178,33 +180,32 @@ class AdaptivePolicy:
         return self._dwell(past, past.next_load(DITHER[len(dwells) % len(DITHER)]))
 
     def _finish(self, past: Belief, stalls: Sequence[Stall]) -> Probe | Conclusion | None:
-        settings, estimate = self._settings, past.estimate
         if (canary := self._canary(past, LAST_CANARY_S)) is not None:
             return canary
-        if past.slow_phases_count:
-            # Its dwells have soaked it for longer.
+        # Where slow phases count, its dwells have soaked it for longer.
+        if past.slow_phases_count or past.verified is not None:
             return None
-        soaks = past.soaks
-        levels = {t.load for t in soaks}
-        if soaks:
-            seconds, holds = past.soak(soaks[-1].load)
-            if holds and seconds < settings.soak_s:
-                return self._soak(soaks[-1].load, seconds)
+        if past.soaks:
+            load = past.soaks[-1].load
+            seconds, holds = past.soak(load)
             if holds:
-                return None
-            if len(levels) >= 3:
-                refuted = all(t.verdict is Verdict.FAIL for t in soaks)
-                return self._conclude(past, stalls, "unresolved", "not_verified") if refuted else None
-        below = estimate.at(-1.3 - len(levels)) if settings.loop == "open" else past.users_capacity - len(levels)
-        load = settings.grid.snap(below)
-        if soaks and load >= min(levels):
-            load = settings.grid.snap(0.97 * min(levels)) if settings.loop == "open" else min(levels) - 1
-        if load < settings.grid.minimum:
+                return self._soak(load, seconds)
+        if (lower := self._to_soak(past)) is None:
+            return self._conclude(past, stalls, "unresolved", "not_verified")
+        return self._soak(lower, 0.0)
+
+    def _to_soak(self, past: Belief) -> float | None:
+        """The next load that may hold, below all that were soaked; None if there is none worth a soak."""
+        settings, levels = self._settings, {t.load for t in past.soaks}
+        if len(levels) >= (SOAKS if any(t.verdict is not Verdict.FAIL for t in past.soaks) else REFUTED):
             return None
-        if load > self._cap(past):
-            # What passes is far below the estimate: whatever fails between them is not in the model.
-            return None if past.verified else self._conclude(past, stalls, "unresolved", "not_verified")
-        return self._soak(load, 0.0)
+        open_loop = settings.loop == "open"
+        load = settings.grid.snap(past.estimate.at(-1.3 - len(levels)) if open_loop else past.users_capacity)
+        if levels and load >= min(levels):
+            load = settings.grid.snap(0.97 * min(levels)) if open_loop else min(levels) - 1
+        load = max(load, settings.grid.minimum)
+        # What passes may be far below the estimate: whatever fails between them is not in the model.
+        return load if load not in levels and load <= self._cap(past) else None
 
     # -- probes ------------------------------------------------------------------------------------------------------
 

@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -139,18 +140,35 @@ def test_the_lowest_load_is_tried_again_while_the_server_may_be_cold() -> None:
     assert conclusion(ask(trials, now=MAY_BE_COLD_S)).reason == "below_minimum"
 
 
-def test_an_estimate_that_every_soak_refutes_is_no_answer() -> None:
-    """The virtual queue knows Poisson arrivals; a server that fails wherever it is held has another capacity."""
-    settings = Settings(Slo.parse("p95<100ms"), "open", Grid.rate(1, 1000), 10, precision=9.0)
+def soaked(verdict: Verdict, loop: Loop = "open", limit: int = 9) -> tuple[list[float], Conclusion]:
+    """The loads of the soaks of a search that is content with its estimate, if none of them holds, and its end."""
+    grid = Grid.rate(1, 1000) if loop == "open" else Grid.users(1, 1000)
+    settings = Settings(Slo.parse("p95<100ms"), loop, grid, 10, precision=9.0)
     dwells = [seen(7 + i, 60, PASS, Purpose.REFINE, seconds=12) for i in range(settings.dwells)]
-    trials = [*GATED, seen(6, 75, FAIL, Purpose.LOCATE), *dwells, seen(20, 70, FAIL, Purpose.CHALLENGE)]
-    for i, load in enumerate((58, 56, 54)):
-        soak = AdaptivePolicy(settings).ask(trials, trials[-1].ended, [])
-        assert probe(soak).purpose in (Purpose.VERIFY, Purpose.CANARY)
-        trials.append(seen(21 + i, load, FAIL, Purpose.VERIFY, seconds=30))
-    trials.append(seen(27, 40, PASS, Purpose.CANARY))
-    end = conclusion(AdaptivePolicy(settings).ask(trials, trials[-1].ended, []))
-    assert (end.verdict, end.reason) == ("unresolved", "not_verified")
+    trials = [*GATED, seen(6, 75, FAIL, Purpose.LOCATE), *dwells, seen(20, 70, FAIL, Purpose.REFINE)]
+    soaks: list[float] = []
+    while isinstance(answer := AdaptivePolicy(settings).ask(trials, trials[-1].ended, []), Probe):
+        number = trials[-1].number + 1
+        if answer.purpose is Purpose.CANARY:
+            trials.append(seen(number, answer.load, PASS, Purpose.CANARY))
+            continue
+        assert answer.purpose is Purpose.VERIFY and len(soaks) < limit
+        soaks.append(answer.load)
+        sent = round(answer.load / 2)
+        # Not plainly failed: a little more than the 5 % allowed.
+        m = measurement([(sent, sent if verdict is FAIL else round(0.07 * sent))] * 60)
+        trials.append(trial(number, answer.load, m, verdict, Purpose.VERIFY, started=10.0 * number))
+    return soaks, answer
+
+
+@pytest.mark.parametrize("loop", ["open", "closed"])
+@pytest.mark.parametrize(("verdict", "most"), [(FAIL, 3), (UNDECIDED, 5)])
+def test_an_estimate_that_no_soak_confirms_is_no_answer(verdict: Verdict, most: int, loop: Loop) -> None:
+    """The virtual queue knows Poisson arrivals; a server that fails wherever it is held has another capacity."""
+    soaks, end = soaked(verdict, loop)
+    assert (end.verdict, end.reason, end.capacity.verified) == ("unresolved", "not_verified", None)
+    assert len(soaks) == most
+    assert all(b < a for a, b in itertools.pairwise(soaks))
 
 
 def test_an_invalid_probe_is_repeated_and_the_third_ends_the_search() -> None:
