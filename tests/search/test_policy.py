@@ -152,7 +152,8 @@ def soaked(verdict: Verdict, loop: Loop = "open", limit: int = 9) -> tuple[list[
         if answer.purpose is Purpose.CANARY:
             trials.append(seen(number, answer.load, PASS, Purpose.CANARY))
             continue
-        assert answer.purpose is Purpose.VERIFY and len(soaks) < limit
+        assert answer.purpose is Purpose.VERIFY
+        assert len(soaks) < limit
         soaks.append(answer.load)
         sent = round(answer.load / 2)
         # Not plainly failed: a little more than the 5 % allowed.
