@@ -18,9 +18,7 @@ from locust_adaptive.replay.record import Record
 from locust_adaptive.replay.store import TraceWriter
 
 Sent = tuple[str, str, list[tuple[str, str]], bytes]
-MADE_BY_THE_CLIENT = {"host", "content-length", "connection", "user-agent", "accept-encoding"}
-UNSAID = {"content-type"}
-"""Of a body without a type the client says what RFC 9110, 8.3 has a server assume: application/octet-stream."""
+MADE_BY_THE_CLIENT = {"host", "content-length"}
 
 
 class Capture:
@@ -98,16 +96,13 @@ def test_what_was_recorded_is_what_is_sent(replaying, capture: Capture) -> None:
         assert (method, target, body) == (record.method, record.path, record.body)
         recorded = {name.lower() for name, _ in record.headers}
         ours = [(name, value) for name, value in headers if name.lower() in recorded]
-        assert sorted(ours) == sorted((n, v.encode("latin-1").decode("latin-1")) for n, v in record.headers)
-        # Nothing is invented but what a connection needs, and no compression is asked for that was not recorded.
-        assert {name.lower() for name, _ in headers} - recorded <= MADE_BY_THE_CLIENT | UNSAID
-        if "accept-encoding" not in recorded:
-            assert dict(headers).get("Accept-Encoding") == "identity"
+        assert ours == list(record.headers)
+        assert {name.lower() for name, _ in headers} - recorded <= MADE_BY_THE_CLIENT, "nothing is invented"
 
 
-def test_a_header_that_came_twice_is_joined(replaying, capture: Capture) -> None:
+def test_a_header_that_came_twice_goes_out_twice(replaying, capture: Capture) -> None:
     replaying(Record(0, "s", "GET", "/", (("X-Tag", "a"), ("x-tag", "b")))).replay()
-    assert ("X-Tag", "a, b") in capture.requests[0][2]
+    assert capture.requests[0][2][1:] == [("X-Tag", "a"), ("x-tag", "b")]
 
 
 def test_cookies_of_an_answer_are_not_sent_with_the_next(replaying, capture: Capture) -> None:
@@ -147,7 +142,6 @@ def test_an_answer_is_good_when_it_is_the_recorded_one(replaying, capture, statu
 def test_no_answer_fails_whatever_was_recorded(replaying, capture: Capture) -> None:
     user = replaying(Record(0, "s", "GET", "/", expect=200))
     capture.close()
-    user.client.client.clientpool.close()
     seen: list[Any] = []
     user.environment.events.request.add_listener(lambda **event: seen.append(event))
     user.replay()
