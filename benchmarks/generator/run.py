@@ -117,11 +117,11 @@ def page(found: dict[str, dict[str, list[Result]]], about: dict[str, str]) -> st
         "# What a request costs the generator",
         "",
         f"`make bench-generator` wrote this, at commit {about['commit']}: {about['python']}, {about['machine']},",
-        f"{about['rounds']} rounds of {about['seconds']} s. CPU time of the process by request, with Locust's events and",
-        "statistics and our measurement for all of Locust's clients; medians of the rounds. The ratio is FastHttpUser's",
-        "cost over the client's, within each round: requests per CPU second against FastHttpUser's.",
+        f"{about['rounds']} rounds of {about['seconds']} s. CPU time of the process by request, with Locust's events",
+        "and statistics and our measurement for all of Locust's clients; medians of the rounds. The ratio is",
+        "FastHttpUser's cost over the client's, within each round: requests per CPU second against FastHttpUser's.",
         "",
-        "| case | client | CPU us a request | ratio (least - most) | reach | core busy | send lag p50; p99, ms | failures |",
+        "| case | client | CPU us | ratio (least - most) | reach | core busy | send lag p50; p99, ms | failures |",
         "|---|---|---|---|---|---|---|---|",
     ]
     cases = {case.name: case for case in CASES}
