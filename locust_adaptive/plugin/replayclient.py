@@ -12,7 +12,7 @@ from typing import Any
 
 from locust.exception import CatchResponseError
 
-from ..replay.record import Record
+from ..replay.record import Record, TraceError
 from ..replay.reply import ReplyError
 from ..replay.wire import Encoder, Server
 from .connections import Connections, Repeat, Reply
@@ -36,8 +36,8 @@ class ReplayClient:
         repeat: Repeat = "idempotent",
         check: Check | None = None,
     ) -> None:
-        """`verify`: the certificate of an https server, also against the CAs in a file. Raises `TraceError` for a URL
-        or header that cannot be used, `OSError` for a file of CAs."""
+        """`verify`: the certificate of an https server, or against the CAs in a file. Raises `TraceError` for a URL, a
+        header or a file that cannot be used."""
         server = Server.parse(url)
         self._encoder = Encoder(server, headers)
         self._timeout, self._check = timeout, check
@@ -85,7 +85,10 @@ class ReplayClient:
 
 
 def _context(verify: bool | str) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
+    try:
+        context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
+    except OSError as fault:
+        raise TraceError(f"verify: cannot read the CAs in {verify}: {fault.strerror or fault}") from None
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

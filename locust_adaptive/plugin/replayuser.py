@@ -46,7 +46,11 @@ class ReplayUser(OpenLoop, FastHttpUser):
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         self._playlist, headers = self.prepare()
-        self._replay_client = self._client_of(environment, headers)
+        clients = vars(environment).setdefault(_CLIENTS, {})
+        key = (type(self), self.host)
+        if key not in clients:
+            clients[key] = self.client_for(str(self.host), headers)
+        self._replay_client: ReplayClient = clients[key]
 
     @classmethod
     def prepare(cls) -> tuple[Playlist, dict[str, str]]:
@@ -86,25 +90,21 @@ class ReplayUser(OpenLoop, FastHttpUser):
         record, play = self._playlist.next()
         self._replay_client.send(self, self.on_request(record, play.lap))
 
-    def _client_of(self, environment: Any, headers: Mapping[str, str]) -> ReplayClient:
-        """The client of all users of this class, in this environment, for this host."""
-        clients = vars(environment).setdefault(_CLIENTS, {})
-        key = (type(self), self.host)
-        if key not in clients:
-            looks = type(self).on_reply is not ReplayUser.on_reply
-            try:
-                clients[key] = ReplayClient(
-                    str(self.host),
-                    headers,
-                    timeout=self.timeout,
-                    verify=self.verify,
-                    repeat=self.repeat,
-                    check=self.on_reply if looks else None,
-                )
-            except (TraceError, OSError) as fault:
-                raise ConfigError(f"{type(self).__name__}: {fault}") from None
-        client: ReplayClient = clients[key]
-        return client
+    @classmethod
+    def client_for(cls, url: str, headers: Mapping[str, str]) -> ReplayClient:
+        """A client for all users of this class. Raises ConfigError with what to do."""
+        looks = cls.on_reply is not ReplayUser.on_reply
+        try:
+            return ReplayClient(
+                url,
+                headers,
+                timeout=cls.timeout,
+                verify=cls.verify,
+                repeat=cls.repeat,
+                check=cls.on_reply if looks else None,
+            )
+        except TraceError as fault:
+            raise ConfigError(f"{cls.__name__}: {fault}") from None
 
     @classmethod
     def _value(cls, name: str, value: str) -> str:
@@ -119,8 +119,10 @@ class ReplayUser(OpenLoop, FastHttpUser):
         return os.environ[variable]
 
 
-def prepare(user_classes: Iterable[Any]) -> None:
-    """Prepare all replaying users among these classes. Raises ConfigError."""
+def prepare(user_classes: Iterable[Any], host: str | None) -> None:
+    """Prepare all replaying users among these classes, to send to `host` or their own. Raises ConfigError."""
     for user_class in user_classes:
         if issubclass(user_class, ReplayUser):
-            user_class.prepare()
+            _, headers = user_class.prepare()
+            if url := host or user_class.host:  # without one Locust has its own words
+                user_class.client_for(url, headers)

@@ -12,6 +12,7 @@ from locust.env import Environment
 
 from locust_adaptive import ReplayUser
 from locust_adaptive.plugin import playlist
+from locust_adaptive.plugin.inflight import error_kind
 from locust_adaptive.plugin.options import ConfigError
 from locust_adaptive.plugin.replayuser import prepare
 from locust_adaptive.replay.record import Record
@@ -167,6 +168,25 @@ def test_on_request_may_change_what_is_sent(replaying, capture: Capture) -> None
     assert [(m, t, b) for m, t, _, b in capture.requests] == [("POST", f"/a?lap={n}", b"new") for n in range(3)]
 
 
+def test_on_reply_may_judge_what_it_says(replaying, capture: Capture) -> None:
+    def on_reply(record: Record, reply: Any) -> str | None:
+        return f"{record.path}: {reply.content.decode()}" if record.path == "/bad" else None
+
+    user = replaying(
+        Record(0, "s", "GET", "/bad"), Record(1, "s", "GET", "/good"), Record(2, "s", "GET", "/status/503"),
+        on_reply=staticmethod(on_reply),
+    )  # fmt: skip
+    seen: list[Any] = []
+    user.environment.events.request.add_listener(lambda **event: seen.append(event["exception"]))
+    for _ in range(3):
+        user.replay()
+    assert [(str(e), error_kind(e)) if e else None for e in seen] == [
+        ("/bad: ok", "check"),
+        None,
+        ("http 503", "http 503"),
+    ]
+
+
 # -- before any load -------------------------------------------------------------------------------------------------
 
 
@@ -177,6 +197,12 @@ def test_on_request_may_change_what_is_sent(replaying, capture: Capture) -> None
         ({"trace": "none.trace"}, "Bad: there is no trace 'none.trace' here nor beside the locustfile"),
         ({"trace": "{here}"}, "Bad: "),
         ({"trace": "{good}", "headers": {"X": "env:NO_SUCH"}}, "Bad: the header X is to come from .* NO_SUCH"),
+        ({"trace": "{good}", "host": "model:8000"}, "Bad: the host 'model:8000' is not where requests can go"),
+        ({"trace": "{good}", "host": "http://a", "headers": {"Expect": "x"}}, "Bad: the header Expect belongs to"),
+        (
+            {"trace": "{good}", "host": "https://a", "verify": "/no/such.pem"},
+            "Bad: verify: cannot read the CAs in /no/such.pem: No such file",
+        ),
     ],
 )
 def test_what_is_missing_is_said_with_the_class(attributes, said: str, tmp_path: Path) -> None:
@@ -190,7 +216,7 @@ def test_what_is_missing_is_said_with_the_class(attributes, said: str, tmp_path:
         attributes["trace"] = attributes["trace"].format(here=text, good=good)
     bad = type("Bad", (ReplayUser,), attributes)
     with pytest.raises(ConfigError, match=said):
-        prepare([bad])
+        prepare([bad], None)
 
 
 def test_a_trace_is_found_beside_the_locustfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
