@@ -14,5 +14,5 @@ def before_load(environment: Any, shape: Any, options: Any, user_classes: list[A
     plan = resolve(shape, options, user_classes, max_users)
     session.check_out(plan)
     if makes_load(environment.runner) or getattr(options, "processes", None):  # forks have what the master has
-        replayuser.prepare(user_classes)
+        replayuser.prepare(user_classes, environment.host)
     return plan

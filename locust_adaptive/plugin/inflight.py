@@ -27,6 +27,7 @@ from locust import clients
 from locust.contrib import fasthttp
 from locust.exception import CatchResponseError, ResponseError
 
+from ..replay.reply import ReplyError
 from ..search.slices import NO_BUFFERS, NO_DESCRIPTORS, NO_PORTS
 from . import taskloop
 from .guards import clock
@@ -37,6 +38,14 @@ if TYPE_CHECKING:
 
 CONTEXT_KEY = "_locust_adaptive_ticket"
 """The key in a request's context under which users' own listeners see a `Ticket`."""
+
+
+class StatusError(Exception):
+    """A reply of a replay with a status that is not good: it says failure, or is not what was recorded."""
+
+    def __init__(self, status: int, recorded: int | None = None) -> None:
+        super().__init__(f"http {status}" + ("" if recorded is None else f", {recorded} was recorded"))
+        self.status, self.recorded = status, recorded
 
 
 class Instruments:
@@ -136,7 +145,7 @@ def _watched_request(original: Any, named: Callable[[Any], str]) -> Any:
 
     @functools.wraps(original)
     def request(self: Any, method: Any, url: Any, name: str | None = None, *args: Any, **kwargs: Any) -> Any:
-        ticket = _open(self.user, name or self.request_name or named(url))
+        ticket = open_ticket(self.user, name or self.request_name or named(url))
         if len(args) > place:
             args = (*args[:place], {**args[place], CONTEXT_KEY: ticket}, *args[place + 1 :])
         else:
@@ -178,7 +187,7 @@ def _path(url: str | bytes) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _open(user: Any, name: str) -> Ticket | None:
+def open_ticket(user: Any, name: str) -> Ticket | None:
     """Begin a request of this user. The first of an arrival is its own record, and so counts from its due time."""
     if Ticket._forgotten:
         Ticket.settle_forgotten()
@@ -289,6 +298,10 @@ def error_kind(error: Any) -> str:
         return "aborted"
     if isinstance(error, CatchResponseError | ResponseError):
         return "check"
+    if isinstance(error, ReplyError):
+        return error.kind
+    if isinstance(error, StatusError):
+        return f"http {error.status}" if error.status >= 400 else "check"
     status = getattr(error, "code", 0) if isinstance(error, useragent.ConnectionError) else 0
     if isinstance(error, requests.HTTPError) and error.response is not None:
         status = error.response.status_code

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..replay.cache import RecordCache
 from ..replay.population import Play, Population
 from ..replay.record import Record
 from ..replay.sharding import Shard
@@ -21,6 +22,7 @@ class Playlist:
 
     def __init__(self, path: Path) -> None:
         self.trace = Trace.open(path)
+        self._records = RecordCache(self.trace)
         self.wraps = 0
         """How often, at most, a probe came to the end of the population and began again."""
         self._population = Population(self.trace.index(), _seed, _shard)
@@ -34,7 +36,7 @@ class Playlist:
         """The next recorded request, and which lap of which session it is."""
         play = next(self._plays)
         self.wraps = max(self.wraps, play.lap)
-        return self.trace.record(play.row), play
+        return self._records.record(play.row), play
 
     def reshard(self) -> None:
         """Play another part of the trace, after the workers changed. ValueError when no session is for this process."""

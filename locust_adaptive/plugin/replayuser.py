@@ -1,4 +1,4 @@
-"""`ReplayUser`: sends recorded requests, over Locust's fast client."""
+"""`ReplayUser`: sends recorded requests, byte for byte, with a client of its own."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from typing import Any, ClassVar
 from locust import FastHttpUser, task
 
 from ..replay.record import Record, TraceError
+from .connections import Repeat, Reply
 from .openloop import OpenLoop
 from .options import ConfigError
 from .playlist import Playlist, playlist_of
+from .replayclient import ReplayClient
+
+_CLIENTS = "_adaptive_replay_clients"
 
 
 class ReplayUser(OpenLoop, FastHttpUser):
@@ -21,19 +25,32 @@ class ReplayUser(OpenLoop, FastHttpUser):
 
     Each arrival sends one recorded request; which one is drawn by the worker's playlist (every probe plays the same
     population of sessions, in a seeded order). `load = "closed"` makes ordinary users of it, each sending one after the
-    other. `headers` stand over the recorded ones; a value `env:NAME` is read from the environment, for credentials that
-    a trace does not hold. `on_request(record, lap)` may change what is sent, e.g. make repeats unique. Redirects are
-    not followed and cookies not kept: what was recorded is what is sent.
+    other. Redirects are not followed, cookies not kept and bodies not decoded: what was recorded is what is sent, with
+    `Host` and the length of the body. `self.client` is Locust's own, for an `on_start` that logs in.
     """
 
     abstract = True
 
     trace: str = ""
     headers: ClassVar[Mapping[str, str]] = {}
+    """They stand over the recorded ones. A value `env:NAME` is read from the environment: credentials, which a trace
+    does not hold."""
+    timeout: float = 60.0
+    """Seconds for a request, from connecting to the last byte of the reply."""
+    verify: bool | str = True
+    """The certificate of an https server is verified; against the CAs in this file, if it is one."""
+    repeat: Repeat = "idempotent"
+    """Requests sent again when a kept connection ends without a byte of the reply, since the server may not have heard
+    them: those of idempotent methods, `always`, `never`. They are counted."""
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self._playlist, self._extra = self.prepare()
+        self._playlist, headers = self.prepare()
+        clients = vars(environment).setdefault(_CLIENTS, {})
+        key = (type(self), self.host)
+        if key not in clients:
+            clients[key] = self.client_for(str(self.host), headers)
+        self._replay_client: ReplayClient = clients[key]
 
     @classmethod
     def prepare(cls) -> tuple[Playlist, dict[str, str]]:
@@ -62,24 +79,32 @@ class ReplayUser(OpenLoop, FastHttpUser):
         """What to send instead of `record`, which is played for the `lap`-th time in this probe (from 0)."""
         return record
 
+    @staticmethod
+    def on_reply(record: Record, reply: Reply) -> str | None:
+        """What is wrong with a reply whose status is good; None if nothing is. Override it to look into replies: only
+        then is their `content` kept."""
+        return None
+
     @task
     def replay(self) -> None:
         record, play = self._playlist.next()
-        record = self.on_request(record, play.lap)
-        self.client.cookiejar.clear()
-        with self.client.request(
-            record.method,
-            record.path,
-            name=record.name,
-            data=record.body or None,
-            headers=_merged(record.headers, self._extra),
-            allow_redirects=False,
-            catch_response=True,
-        ) as response:
-            if record.expect is not None and response.status_code == record.expect:
-                response.success()
-            elif record.expect is not None and response.status_code:
-                response.failure(f"http {response.status_code}, {record.expect} was recorded")
+        self._replay_client.send(self, self.on_request(record, play.lap))
+
+    @classmethod
+    def client_for(cls, url: str, headers: Mapping[str, str]) -> ReplayClient:
+        """A client for all users of this class. Raises ConfigError with what to do."""
+        looks = cls.on_reply is not ReplayUser.on_reply
+        try:
+            return ReplayClient(
+                url,
+                headers,
+                timeout=cls.timeout,
+                verify=cls.verify,
+                repeat=cls.repeat,
+                check=cls.on_reply if looks else None,
+            )
+        except TraceError as fault:
+            raise ConfigError(f"{cls.__name__}: {fault}") from None
 
     @classmethod
     def _value(cls, name: str, value: str) -> str:
@@ -94,23 +119,10 @@ class ReplayUser(OpenLoop, FastHttpUser):
         return os.environ[variable]
 
 
-def _merged(recorded: Iterable[tuple[str, str]], extra: Mapping[str, str]) -> dict[str, str]:
-    """The headers to send: a name comes once, several values joined as RFC 9110, 5.3 says."""
-    overridden = {name.lower() for name in extra}
-    merged: dict[str, str] = {}
-    spelled: dict[str, str] = {}
-    for name, value in recorded:
-        if name.lower() not in overridden:
-            name = spelled.setdefault(name.lower(), name)
-            merged[name] = f"{merged[name]}, {value}" if name in merged else value
-    merged.update(extra)
-    if "accept-encoding" not in spelled and "accept-encoding" not in overridden:
-        merged["Accept-Encoding"] = "identity"  # the client would ask for compression, which was not recorded
-    return merged
-
-
-def prepare(user_classes: Iterable[Any]) -> None:
-    """Prepare all replaying users among these classes. Raises ConfigError."""
+def prepare(user_classes: Iterable[Any], host: str | None) -> None:
+    """Prepare all replaying users among these classes, to send to `host` or their own. Raises ConfigError."""
     for user_class in user_classes:
         if issubclass(user_class, ReplayUser):
-            user_class.prepare()
+            _, headers = user_class.prepare()
+            if url := host or user_class.host:  # without one Locust has its own words
+                user_class.client_for(url, headers)
