@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from locust import FastHttpUser, task
 
@@ -14,22 +15,31 @@ from ..replay.record import Record, TraceError
 from .openloop import OpenLoop
 from .options import ConfigError
 from .playlist import Playlist, playlist_of
+from .virtualuser import virtual_user_of
 
 
 class ReplayUser(OpenLoop, FastHttpUser):
     """Replays a trace: `class Ranker(ReplayUser): trace = "day.trace"`.
 
-    Each arrival sends one recorded request; which one is drawn by the worker's playlist (every probe plays the same
-    population of sessions, in a seeded order). `load = "closed"` makes ordinary users of it, each sending one after the
-    other. `headers` stand over the recorded ones; a value `env:NAME` is read from the environment, for credentials that
-    a trace does not hold. `on_request(record, lap)` may change what is sent, e.g. make repeats unique. Redirects are
-    not followed and cookies not kept: what was recorded is what is sent.
+    Each arrival sends one recorded request. With `arrivals = "recorded"` they come as in the trace, at any rate: whole
+    copies of it superposed, sessions left out for the rest; `speed = 2` plays it in half the time. With `"poisson"` or
+    `"constant"` the worker's playlist draws what is sent: every probe plays the same population of sessions, in a
+    seeded order. Unless one is named, arrivals are recorded where the trace is fit for it, else Poisson's, with a
+    warning. `order = "recorded"` plays the trace in sequence from its start, in runs at a fixed rate. `load = "closed"`
+    makes ordinary users of it, each sending one request after the other.
+
+    `headers` stand over the recorded ones; a value `env:NAME` is read from the environment, for credentials that a
+    trace does not hold. `on_request(record, lap)` may change what is sent, e.g. make repeats unique. Redirects are not
+    followed and cookies not kept: what was recorded is what is sent.
     """
 
     abstract = True
 
     trace: str = ""
     headers: ClassVar[Mapping[str, str]] = {}
+    arrivals: Literal["poisson", "recorded", "constant"] | None = None
+    order: Literal["shuffled", "recorded"] = "shuffled"
+    speed: float = 1.0
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
@@ -39,7 +49,9 @@ class ReplayUser(OpenLoop, FastHttpUser):
     def prepare(cls) -> tuple[Playlist, dict[str, str]]:
         """Open the trace, once a process, and look up the headers. Raises ConfigError with what to do."""
         try:
-            playlist = playlist_of(cls.trace_path())
+            if not (isinstance(cls.speed, int | float) and 0 < cls.speed < math.inf):
+                raise TraceError(f"speed is {cls.speed!r}; it is a positive number, 2 plays the trace twice as fast")
+            playlist = playlist_of(cls.trace_path(), cls.in_order())
         except TraceError as e:
             raise ConfigError(f"{cls.__name__}: {e}") from None
         return playlist, {name: cls._value(name, value) for name, value in cls.headers.items()}
@@ -58,14 +70,31 @@ class ReplayUser(OpenLoop, FastHttpUser):
             "make one with `locust-adaptive trace import`"
         )
 
+    @classmethod
+    def in_order(cls) -> bool:
+        """Is the trace played in sequence? Raises ConfigError for an order that is none."""
+        if cls.order not in ("shuffled", "recorded"):
+            raise ConfigError(f"{cls.__name__}: order is {cls.order!r}; known are shuffled, recorded")
+        return cls.order == "recorded"
+
+    @classmethod
+    def unfit(cls) -> str | None:
+        """Why the trace is not fit for recorded arrivals; None if it is, or is not on this host."""
+        try:
+            return cls.prepare()[0].unfit
+        except ConfigError:  # said by whoever has to play it
+            return None
+
     def on_request(self, record: Record, lap: int) -> Record:
-        """What to send instead of `record`, which is played for the `lap`-th time in this probe (from 0)."""
+        """What to send instead of `record`. `lap` is another number each time that a probe plays it: 0 the first time,
+        1, 2, ... after each end of the trace, and from 1 000 000, 2 000 000, ... in copies that are superposed."""
         return record
 
     @task
     def replay(self) -> None:
-        record, play = self._playlist.next()
-        record = self.on_request(record, play.lap)
+        vu = virtual_user_of(self)
+        play = (vu and vu.play) or self._playlist.next()
+        record = self.on_request(self._playlist.record(play), play.repeat)
         self.client.cookiejar.clear()
         with self.client.request(
             record.method,
