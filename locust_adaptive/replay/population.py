@@ -65,8 +65,9 @@ class Population:
     def ranks(self) -> NDArray[np.uint32]:
         """A place for each session of the trace on a circle of 2^32: any arc of it holds its part of the requests,
         nearly in the mix of all. Sessions that are not of this shard have no meaningful place."""
-        blocks = np.random.default_rng((*self._seed, 1)).permutation(self._blocks).ravel()
-        order = blocks[blocks >= 0]
+        rng = np.random.default_rng((*self._seed, 1))
+        order = rng.permuted(rng.permutation(self._blocks), axis=1).ravel()
+        order = order[order >= 0]
         lengths = (self._ends - self._starts)[order]
         ranks = np.zeros(len(self._ends), dtype=np.uint32)
         ranks[order] = (np.cumsum(lengths) - lengths / 2) / self.requests * 2.0**32

@@ -86,14 +86,7 @@ def rescaled(index: Index, rate: float, seed: int = 1) -> Rescaled:
             f"{MOST_COPIES * timeline.rate:.4g} req/s"
         )
     length = min(timeline.period_ns, int(MOST / max(multiple, 1) * timeline.period_ns / len(index)))
-    played = []
-    for draw in range(DRAWS):
-        parts, at = [], 0
-        while at < length:
-            part = timeline.stretch(Draw((seed, draw)), multiple, at, length, MOST // 8)
-            parts.append(part.due_ns)
-            at = part.stop_ns
-        played.append(np.concatenate(parts))
+    played = [timeline.due_times(Draw((seed, draw)), multiple, length) for draw in range(DRAWS)]
     return Rescaled(rate, multiple, DRAWS, length / 1e9, **_dispersions(played))
 
 

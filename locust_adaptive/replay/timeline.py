@@ -105,6 +105,15 @@ class Timeline:
         order = np.argsort(due, kind="stable")
         return Stretch(due[order], row[order], lap[order], copy[order], stop_ns, looked)
 
+    def due_times(self, draw: Draw, multiple: float, stop_ns: int) -> Nanoseconds:
+        """When all arrivals from the start until `stop_ns` are due, in order."""
+        parts, at = [], 0
+        while at < stop_ns:
+            part = self.stretch(draw, multiple, at, stop_ns, 2**18)
+            parts.append(part.due_ns)
+            at = part.stop_ns
+        return np.concatenate(parts)
+
     def session_of(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
         """The sessions' codes of these rows."""
         return self._session[rows]
