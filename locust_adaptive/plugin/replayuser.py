@@ -93,7 +93,7 @@ class ReplayUser(OpenLoop, FastHttpUser):
     @task
     def replay(self) -> None:
         vu = virtual_user_of(self)
-        play = (vu and vu.play) or self._playlist.next()
+        play = (vu and vu.take_play()) or self._playlist.next()
         record = self.on_request(self._playlist.record(play), play.repeat)
         self.client.cookiejar.clear()
         with self.client.request(

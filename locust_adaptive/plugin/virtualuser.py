@@ -64,6 +64,11 @@ class VirtualUser(Greenlet):
         self.meter = self.request = None
         return meter, request
 
+    def take_play(self) -> Play | None:
+        """What the arrival in hand is to send, if that is given and was not taken before."""
+        play, self.play = self.play, None
+        return play
+
     def await_arrival(self) -> None:
         """Return with an arrival in hand.
 

@@ -51,8 +51,8 @@ class Population:
         self._seed = (seed, session_hash(shard.worker) if shard else 0)
         self._rows = np.argsort(index.session, kind="stable").astype(np.int32)  # by session, in order of due time
         lengths = np.bincount(index.session, minlength=len(index.session_hash))
-        self._ends = np.cumsum(lengths)
-        self._starts = self._ends - lengths
+        self._ends = np.cumsum(lengths).astype(np.int32)
+        self._starts = (self._ends - lengths).astype(np.int32)
         # A session's stratum: the endpoint of its middle request (no log-in, no good-bye), then all its body bytes.
         endpoint = index.name[self._rows[(self._starts + self._ends - 1) // 2]]
         total = np.bincount(index.session, weights=index.size, minlength=len(lengths))

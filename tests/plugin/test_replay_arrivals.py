@@ -24,7 +24,7 @@ from tests.support.lab import Backend, Lab
 from tests.support.scripted import Rig, Script
 from tests.support.wait import wait_until
 
-from .test_worker import Worker
+from tests.plugin.test_worker import Worker
 
 REQUESTS, GAP_NS = 600, 10_000_001
 

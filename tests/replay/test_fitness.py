@@ -4,7 +4,7 @@ import pytest
 from benchmarks.arrivals.synthetic import KINDS
 from locust_adaptive.replay.fitness import unfit
 
-from .test_profile import index
+from tests.replay.test_profile import index
 
 
 def poisson(rate, seconds, seed=0):

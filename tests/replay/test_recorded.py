@@ -12,7 +12,7 @@ from locust_adaptive.replay.recorded import Recorded
 from locust_adaptive.replay.sharding import ShardMap
 from locust_adaptive.replay.timeline import Draw, Timeline
 
-from .test_timeline import make, played
+from tests.replay.test_timeline import make, played
 
 INDEX = make(300)
 TIMELINE = Timeline(INDEX, 1)
