@@ -19,6 +19,7 @@ class Capacity(AdaptiveShape):
 
 class Ranker(ReplayUser):
     trace = "../traces/demo.trace"
+    arrivals = "poisson"  # the capacity of the demo is known for these
 
 
 @events.init.add_listener

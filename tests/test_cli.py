@@ -56,8 +56,45 @@ def test_a_trace_is_imported_and_described(tmp_path, source):
     assert told["dispersion_10s"] is None
     assert told["size_max"] == len('{"n":0}')
     shown = run("trace", "info", out).stdout
-    for text in ("1000 in 50 sessions", "99.9 s", "10 req/s", "/v1/rank  750 (75.0%)", "jsonl day.jsonl", "- at 10 s"):
+    for text in (
+        "1000 in 50 sessions",
+        "99.9 s",
+        "10 req/s",
+        "/v1/rank  750 (75.0%)",
+        "jsonl day.jsonl",
+        "  recorded    0       0       -       -",
+    ):
         assert text in shown
+
+
+def test_a_trace_is_described_at_another_rate(tmp_path, source):
+    out = tmp_path / "day.trace"
+    run("trace", "import", source, out)
+    told = json.loads(run("trace", "info", out, "--at", 25, "--json").stdout)
+    assert told["at"]["multiple"] == pytest.approx(2.5, rel=0.01)
+    assert told["at"]["rate"] == 25
+    assert told["at"]["dispersion_1s"] is not None
+    shown = run("trace", "info", out, "--at", 25).stdout
+    for text in ("  at 25/s ", "2 copies and 50.0% of the sessions", "  Poisson     1       1       1       1\n"):
+        assert text in shown
+    assert "at" not in json.loads(run("trace", "info", out, "--json").stdout)
+
+
+@pytest.mark.parametrize(("rate", "says"), [("0", "above 0"), ("nan", "above 0"), ("1e12", "at most"), ("x", "'x'")])
+def test_a_rate_that_cannot_be_is_exit_2(tmp_path, source, rate, says):
+    out = tmp_path / "day.trace"
+    run("trace", "import", source, out)
+    done = run("trace", "info", out, "--at", rate)
+    assert (done.exit_code, says in done.stderr) == (2, True)
+
+
+def test_a_trace_without_times_has_no_other_rate(tmp_path):
+    source, out = tmp_path / "x.jsonl", tmp_path / "x.trace"
+    source.write_text('{"path": "/"}\n' * 3)
+    run("trace", "import", source, out)
+    assert "Poisson's advised: it has no arrival times" in run("trace", "info", out).stdout
+    done = run("trace", "info", out, "--at", 5)
+    assert (done.exit_code, "no arrival times to play" in done.stderr) == (2, True)
 
 
 def test_a_trace_without_times_says_so(tmp_path):

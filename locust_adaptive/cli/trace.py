@@ -8,7 +8,7 @@ import click
 from .faults import faults, terminable
 
 if TYPE_CHECKING:
-    from ..replay.profile import Profile
+    from ..replay.profile import Profile, Rescaled
     from ..replay.store import TraceInfo
 
 
@@ -48,24 +48,35 @@ def seal(file: Path) -> None:
 @trace.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def info(file: Path, as_json: bool) -> None:
+@click.option("--at", "rate", type=float, help="Play it at RATE/s: is it as bursty?")
+def info(file: Path, as_json: bool, rate: float | None) -> None:
     """Say what the trace FILE holds."""
     import json
     from dataclasses import asdict
 
-    from ..replay.profile import profile
+    from ..replay.fitness import unfit
+    from ..replay.profile import profile, rescaled
+    from ..replay.record import TraceError
     from ..replay.store import Trace
 
     with faults(), Trace.open(file) as opened:
         facts = opened.info()
         figures = profile(opened.index(), timed=facts.time_quality != "none")
+        why = unfit(opened.index(), facts.time_quality)
+        if rate is not None and facts.time_quality == "none":
+            raise TraceError(f"{file} has no arrival times to play at another rate; leave --at out")
+        then = None if rate is None else rescaled(opened.index(), rate)
     if as_json:
-        click.echo(json.dumps({"file": str(file), **asdict(facts), **asdict(figures)}, indent=2, ensure_ascii=False))
+        told = {"file": str(file), **asdict(facts), **asdict(figures), "unfit": why}
+        told |= {"at": asdict(then)} if then else {}
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     else:
-        click.echo(_table(file, facts, figures))
+        click.echo(_table(file, facts, figures, why, then))
 
 
-def _table(file: Path, facts: "TraceInfo", figures: "Profile") -> str:
+def _table(file: Path, facts: "TraceInfo", figures: "Profile", why: str | None, then: "Rescaled | None") -> str:
+    from .burstiness import rows as burstiness
+
     shown = 10
 
     def figure(value: float | None, unit: str = "") -> str:
@@ -78,12 +89,14 @@ def _table(file: Path, facts: "TraceInfo", figures: "Profile") -> str:
         ("requests", f"{figures.requests} in {figures.sessions} sessions"),
         ("duration", figure(figures.duration_s, " s")),
         ("mean rate", figure(figures.rate, " req/s")),
-        (
-            "burstiness",
-            f"{figure(figures.dispersion_1s)} at 1 s, {figure(figures.dispersion_10s)} at 10 s (Poisson: 1)",
-        ),
+        *burstiness(figures, then),
         ("time quality", facts.time_quality),
-        ("body bytes", f"p50 {figures.size_p50}, p90 {figures.size_p90}, max {figures.size_max}"),
+        ("arrivals", f"Poisson's advised: {why}" if why else "as recorded"),
+        (
+            "body bytes",
+            f"p50 {figures.size_p50}, p90 {figures.size_p90}, max {figures.size_max}, "
+            f"mean {figures.size_mean:.4g} +- {figures.size_error:.1%}",
+        ),
         ("bodies", f"{facts.distinct_bodies} distinct"),
         ("origin", facts.origin),
         *zip(["endpoints", *[""] * (len(mix) - 1)], mix, strict=True),

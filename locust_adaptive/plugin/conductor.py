@@ -259,6 +259,7 @@ class Conductor:
             "number": self._setups,
             "slo": str(settings.slo),
             "loop": settings.loop,
+            "arrivals": self.plan.arrivals,
             "bin_s": settings.bin_s,
             "patience": settings.patience,
             "cap": self.plan.cap,

@@ -54,6 +54,9 @@ class OpenLoop(User, metaclass=OpenLoopMeta):
     load: Literal["open", "closed"] = "open"
     """`closed` switches the mixin off: an ordinary Locust user."""
 
+    arrivals: Literal["poisson", "recorded", "constant"] | None = "poisson"
+    """When arrivals come: independent of each other, as in a `ReplayUser`'s trace, or evenly spaced."""
+
     rate: float = 1.0
     """Arrivals per second and live user, when no adaptive shape sets the rate."""
 

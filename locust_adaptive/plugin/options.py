@@ -129,13 +129,15 @@ def add_arguments(parser: Any, shape_class: Any) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a search needs to know, parsed. `unit`: load that one Locust user stands for. `budget_s` in seconds.
+    """All that a search needs to know, parsed. `unit`: load that one Locust user stands for. `arrivals`: their kind,
+    None in closed loop.
     `doubts`: what to warn of before the search."""
 
     settings: Settings
     unit: float
     cap: int
     seed: int
+    arrivals: str | None
     min_capacity: float | None
     out: str
     texts: dict[str, str]
@@ -144,6 +146,8 @@ class Plan:
 
 def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: int | None) -> Plan:
     """Parse everything. `max_users`: what -u asked for, None if it was not given. Raises ConfigError."""
+    from . import arriving
+
     texts = texts_of(shape, options)
     for option in OPTIONS:
         if (length := len(texts[option.name])) > LONGEST_TEXT:
@@ -173,6 +177,10 @@ def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: in
     differences = prior.differences(str(slo), getattr(options, "host", None)) if prior else []
     profile = _parse("adaptive_profile", texts, _profile, PROFILES[STANDARD])
     grid = Grid.rate(lowest, highest) if loop == "open" else Grid.users(int(lowest), int(highest))
+    arriving.check_search(user_classes)
+    arrivals, doubt = arriving.chosen(user_classes) if loop == "open" else (None, None)
+    doubts = [f"--adaptive-prior {texts['adaptive_prior']!r}: {text}" for text in differences]
+    doubts += [doubt] if doubt else []
     run_time = getattr(options, "run_time", None)
     settings = Settings(
         slo=slo,
@@ -191,10 +199,11 @@ def resolve(shape: Any, options: Any, user_classes: Sequence[Any], max_users: in
         unit=_unit(highest) if loop == "open" else 1.0,
         cap=int(_parse("adaptive_cap", texts, whole, DEFAULT_CAP)),
         seed=int(_parse("adaptive_seed", texts, seed, 1.0)),
+        arrivals=arrivals,
         min_capacity=_parse("adaptive_min_capacity", texts, positive, None),
         out=texts["adaptive_out"].strip(),
         texts=texts,
-        doubts=tuple(f"--adaptive-prior {texts['adaptive_prior']!r}: {text}" for text in differences),
+        doubts=tuple(doubts),
     )
 
 

@@ -22,6 +22,7 @@ from .guards import clock
 from .virtualuser import VirtualUser
 
 if TYPE_CHECKING:
+    from ..replay.population import Play
     from ..search.meter import Meter, Request
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class Pool:
         self._on_broken = on_broken
         self._members = Group()
         self._free: list[VirtualUser] = []
-        self._waiting: deque[tuple[Meter | None, Request | None]] = deque()
+        self._waiting: deque[tuple[Meter | None, Request | None, Play | None]] = deque()
         self._starting = 0
         self._deaths = 0
         self._target = 0
@@ -93,19 +94,19 @@ class Pool:
 
     # -- arrivals ----------------------------------------------------------------------------------------------------
 
-    def lend(self, meter: Meter | None, request: Request | None) -> None:
+    def lend(self, meter: Meter | None, request: Request | None, play: Play | None = None) -> None:
         """Run a task for an arrival, up to where it first waits. Only the hub may call this: it switches directly."""
         self.in_flight += 1
         free = self._free
         while free:
             vu = free.pop()
             if not vu.dead:
-                vu.begin_arrival(meter, request)
+                vu.begin_arrival(meter, request, play)
                 vu.switch()
                 if len(free) < self._reserve // 2:
                     self._grow()
                 return
-        self._waiting.append((meter, request))
+        self._waiting.append((meter, request, play))
         self._grow()
 
     def park(self, vu: VirtualUser) -> None:
@@ -216,7 +217,7 @@ class Pool:
         self.in_flight -= failed
         now = clock()
         while self._waiting:
-            meter, request = self._waiting.popleft()
+            meter, request, _ = self._waiting.popleft()
             if meter is not None and request is not None:
                 meter.finish(request, now, error)
         return failed

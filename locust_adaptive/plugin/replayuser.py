@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from locust import FastHttpUser, task
 
@@ -16,6 +17,7 @@ from .openloop import OpenLoop
 from .options import ConfigError
 from .playlist import Playlist, playlist_of
 from .replayclient import ReplayClient
+from .virtualuser import virtual_user_of
 
 _CLIENTS = "_adaptive_replay_clients"
 
@@ -23,10 +25,8 @@ _CLIENTS = "_adaptive_replay_clients"
 class ReplayUser(OpenLoop, FastHttpUser):
     """Replays a trace: `class Ranker(ReplayUser): trace = "day.trace"`.
 
-    Each arrival sends one recorded request; which one is drawn by the worker's playlist (every probe plays the same
-    population of sessions, in a seeded order). `load = "closed"` makes ordinary users of it, each sending one after the
-    other. Redirects are not followed, cookies not kept and bodies not decoded: what was recorded is what is sent, with
-    `Host` and the length of the body. `self.client` is Locust's own, for an `on_start` that logs in.
+    Each arrival sends one recorded request, byte for byte, with `Host` and the length of the body: redirects are not
+    followed, cookies not kept, bodies not decoded. `self.client` is Locust's own, for an `on_start` that logs in.
     """
 
     abstract = True
@@ -35,6 +35,16 @@ class ReplayUser(OpenLoop, FastHttpUser):
     headers: ClassVar[Mapping[str, str]] = {}
     """They stand over the recorded ones. A value `env:NAME` is read from the environment: credentials, which a trace
     does not hold."""
+    arrivals: Literal["poisson", "recorded", "constant"] | None = None
+    """`recorded`: requests come as in the trace, at any rate: whole copies of it superposed, sessions left out for the
+    rest. With the others each probe plays the same population of sessions, in a seeded order. None: as recorded where
+    the trace is fit for it, else Poisson's, with a warning."""
+    order: Literal["shuffled", "recorded"] = "shuffled"
+    """`recorded` plays the trace in sequence from its start, in runs at a fixed rate."""
+    speed: float = 1.0
+    """With recorded arrivals: 2 plays the trace in half the time, bursts and think times too."""
+    load: Literal["open", "closed"] = "open"
+    """`closed` makes ordinary Locust users of it, each sending one request after the other."""
     timeout: float = 60.0
     """Seconds for a request, from connecting to the last byte of the reply."""
     verify: bool | str = True
@@ -56,7 +66,9 @@ class ReplayUser(OpenLoop, FastHttpUser):
     def prepare(cls) -> tuple[Playlist, dict[str, str]]:
         """Open the trace, once a process, and look up the headers. Raises ConfigError with what to do."""
         try:
-            playlist = playlist_of(cls.trace_path())
+            if not (isinstance(cls.speed, int | float) and 0 < cls.speed < math.inf):
+                raise TraceError(f"speed is {cls.speed!r}; it is a positive number, 2 plays the trace twice as fast")
+            playlist = playlist_of(cls.trace_path(), cls.in_order())
         except TraceError as e:
             raise ConfigError(f"{cls.__name__}: {e}") from None
         return playlist, {name: cls._value(name, value) for name, value in cls.headers.items()}
@@ -75,8 +87,24 @@ class ReplayUser(OpenLoop, FastHttpUser):
             "make one with `locust-adaptive trace import`"
         )
 
+    @classmethod
+    def in_order(cls) -> bool:
+        """Is the trace played in sequence? Raises ConfigError for an order that is none."""
+        if cls.order not in ("shuffled", "recorded"):
+            raise ConfigError(f"{cls.__name__}: order is {cls.order!r}; known are shuffled, recorded")
+        return cls.order == "recorded"
+
+    @classmethod
+    def unfit(cls) -> str | None:
+        """Why the trace is not fit for recorded arrivals; None if it is, or is not on this host."""
+        try:
+            return cls.prepare()[0].unfit
+        except ConfigError:  # said by whoever has to play it
+            return None
+
     def on_request(self, record: Record, lap: int) -> Record:
-        """What to send instead of `record`, which is played for the `lap`-th time in this probe (from 0)."""
+        """What to send instead of `record`. `lap` is another number each time that a probe plays it: 0 the first time,
+        1, 2, ... after each end of the trace, and from 1 000 000, 2 000 000, ... in copies that are superposed."""
         return record
 
     @staticmethod
@@ -87,8 +115,9 @@ class ReplayUser(OpenLoop, FastHttpUser):
 
     @task
     def replay(self) -> None:
-        record, play = self._playlist.next()
-        self._replay_client.send(self, self.on_request(record, play.lap))
+        vu = virtual_user_of(self)
+        play = (vu and vu.take_play()) or self._playlist.next()
+        self._replay_client.send(self, self.on_request(self._playlist.record(play), play.repeat))
 
     @classmethod
     def client_for(cls, url: str, headers: Mapping[str, str]) -> ReplayClient:

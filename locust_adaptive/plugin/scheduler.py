@@ -1,7 +1,7 @@
 """The scheduler: makes a worker's open-loop arrivals at absolute times, and gives each to a virtual user.
 
 It is no greenlet but a callback of gevent's hub, so that nothing stands between the timer and the request. Due times
-come from a `Pacer` and do not drift; a late callback hands over all that is due, each counted from its own time.
+come from a `Pacing` and do not drift; a late callback hands over all that is due, each counted from its own time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import gevent
 from locust.exception import StopTest
 from locust.runners import locust_exception_handler
 
-from ..replay.arrivals import Arrivals, Pacer, Poisson
+from ..replay.arrivals import Pacer, Pacing, Poisson
+from ..replay.population import Play
 from ..search.meter import ARRIVAL
 from . import inflight
 from .guards import clock
@@ -70,7 +71,7 @@ class Scheduler:
         self._rate: float | None = None
         self._effective = 0.0
         self._stood_until = -math.inf
-        self._pacer = Pacer(Poisson(self._rng))
+        self._pacing: Pacing = Pacer(Poisson(self._rng))
         self._timer = make_timer(gevent.get_hub().loop, self._fire)
         self._classes: list[Any] = []
         self._cumulative: list[float] = []
@@ -106,10 +107,11 @@ class Scheduler:
         self._rate = rate
         self._apply()
 
-    def set_arrivals(self, arrivals: Arrivals) -> None:
-        """Take the due times from another process (`Poisson` is the default), from now on."""
-        self._pacer = Pacer(arrivals)
-        self._pacer.set_rate(clock(), self._effective)
+    def set_arrivals(self, pacing: Pacing) -> None:
+        """Take the arrivals from `pacing` (Poisson's are the default), from now on."""
+        self._shed()
+        self._pacing = pacing
+        self._pacing.set_rate(clock(), self._effective)
         self._arm()
 
     def add_token(self, user_class: Any) -> None:
@@ -144,10 +146,7 @@ class Scheduler:
     def stop(self, grace: float = 0.0) -> None:
         """No more arrivals; work in flight has `grace` seconds to end, then is killed; every `on_stop` runs."""
         self.set_rate(0.0)
-        now = clock()
-        while (due := self._pacer.next_due()) <= now:  # too late for these; sent in the next test they would look slow
-            self._drop(now, due)
-            self._pacer.pop()
+        self._shed()  # sent in the next test they would look slow
         self._timer.disarm()
         caller = gevent.getcurrent()
         gevent.joinall([gevent.spawn(pool.stop, grace, caller) for pool in self._pools.values()])
@@ -196,7 +195,7 @@ class Scheduler:
             self._cumulative = list(itertools.accumulate(mix.values()))
             for cls, weight in mix.items():
                 self._pool(cls).keep_reserve(rate * weight / self._cumulative[-1])
-        self._pacer.set_rate(clock(), rate)
+        self._pacing.set_rate(clock(), rate)
         self._arm()
 
     def _pool(self, user_class: Any) -> Pool:
@@ -212,7 +211,7 @@ class Scheduler:
         return pool
 
     def _arm(self) -> None:
-        due = self._pacer.next_due()
+        due = self._pacing.next_due()
         if due == math.inf:
             self._timer.disarm()
         else:
@@ -220,16 +219,16 @@ class Scheduler:
 
     def _fire(self) -> None:
         try:
-            pacer = self._pacer
+            pacing = self._pacing
             for _ in range(BATCH):
                 now = clock()
-                if pacer.next_due() > now:
+                if pacing.next_due() > now:
                     break
-                self._hand_over(now, pacer.pop())
+                self._hand_over(now, *pacing.pop())
         finally:
             self._arm()
 
-    def _hand_over(self, now: float, due: float) -> None:
+    def _hand_over(self, now: float, due: float, play: Play | None) -> None:
         if now - due > LATE_S:
             self._stood_until = now
         if due <= self._stood_until or now > self._lease.until or not self._effective:
@@ -245,7 +244,13 @@ class Scheduler:
             return
         self.arrivals += 1
         meter = instruments.meter
-        pool.lend(meter, None if meter is None else meter.begin(now, due, ARRIVAL))
+        pool.lend(meter, None if meter is None else meter.begin(now, due, ARRIVAL), play)
+
+    def _shed(self) -> None:
+        """It is too late for what is due and was not handed over."""
+        now = clock()
+        while self._pacing.next_due() <= now:
+            self._drop(now, self._pacing.pop().due)
 
     def _skip(self, now: float) -> None:
         self.skipped += 1

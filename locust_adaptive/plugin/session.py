@@ -66,7 +66,7 @@ class Session:
             settings,
             policy,
             datetime.now(UTC).isoformat(timespec="seconds"),
-            arrivals="poisson" if settings.loop == "open" else None,
+            arrivals=self.plan.arrivals,
             environment=_surroundings(environment),
             options=self.plan.texts,
         )

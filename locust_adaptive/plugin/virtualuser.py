@@ -12,6 +12,7 @@ from gevent import Greenlet
 from .guards import clock
 
 if TYPE_CHECKING:
+    from ..replay.population import Play
     from ..search.meter import Meter, Request
     from .pool import Pool
 
@@ -34,6 +35,7 @@ class VirtualUser(Greenlet):
         self.failure: Exception | None = None
         self.meter: Meter | None = None
         self.request: Request | None = None
+        self.play: Play | None = None
         self._passes = 0
 
     def _run(self) -> None:
@@ -49,10 +51,11 @@ class VirtualUser(Greenlet):
         self.counts = False
         self.end_arrival("aborted" if self.aborted else None)
 
-    def begin_arrival(self, meter: Meter | None, request: Request | None) -> None:
-        """Take an arrival whose record is `request`, begun with `meter`."""
+    def begin_arrival(self, meter: Meter | None, request: Request | None, play: Play | None) -> None:
+        """Take an arrival whose record is `request`, begun with `meter`; `play` is what it is to send, if that is
+        given."""
         self.busy, self.used, self._passes = True, False, 0
-        self.meter, self.request = meter, request
+        self.meter, self.request, self.play = meter, request, play
 
     def use(self) -> tuple[Meter | None, Request | None]:
         """A request goes out: the arrival's record if it is the first of an arrival, else nothing."""
@@ -60,6 +63,11 @@ class VirtualUser(Greenlet):
         meter, request = self.meter, self.request
         self.meter = self.request = None
         return meter, request
+
+    def take_play(self) -> Play | None:
+        """What the arrival in hand is to send, if that is given and was not taken before."""
+        play, self.play = self.play, None
+        return play
 
     def await_arrival(self) -> None:
         """Return with an arrival in hand.

@@ -5,23 +5,23 @@ from __future__ import annotations
 
 import logging
 import math
-import random
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
 import gevent
 
-from ..replay.arrivals import Poisson
-from ..replay.sharding import ShardMap
+from ..replay.sharding import ShardMap, session_hash
 from ..search.meter import Meter
 from ..search.slo import Slo
-from . import playlist
+from . import arriving, playlist
 from .exchange import ALIVE, REFUSED, SLICES, WHO, WorkerSide
 from .guards import Collector, CpuMeter, HubLag, clock, protect
 from .host import HostMeter
 from .identity import has_trace, identity
 from .inflight import install, instruments
 from .lease import lease_of
+from .openloop import is_open_loop
 from .roll import LEASE_S
 from .scheduler import scheduler_of
 
@@ -90,13 +90,15 @@ class Agent:
         gevent.spawn(self._say_alive)  # after what Locust was told before this: the users that it starts must count
 
     def _set_up(self, data: Mapping[str, Any]) -> None:
-        if self._open_loop:
-            scheduler = scheduler_of(self._environment)
-            index = data["workers"].index(self._side.name)
-            scheduler.cap = data["cap"]
-            scheduler.set_arrivals(Poisson(random.Random(f"{data['seed']}/{data['number']}/{index}")))
         shard = ShardMap.from_dict(data["shards"]).shard(self._side.name)
         playlist.configure(data["seed"], shard)
+        if self._open_loop:
+            scheduler = scheduler_of(self._environment)
+            part, parts = data["workers"].index(self._side.name), len(data["workers"])
+            seed = f"{data['seed']}/{data['number']}/{part}"
+            scheduler.cap = data["cap"]
+            classes = self._environment.user_classes
+            scheduler.set_arrivals(arriving.pacing(data["arrivals"], classes, seed, part, parts))
         counts = [data[key] for key in ("slo", "bin_s", "patience")]
         if self._meter is None or counts != self._counts:
             self._meter = Meter(Slo.parse(data["slo"]), data["bin_s"], clock(), data["patience"])
@@ -163,8 +165,24 @@ class Agent:
             self._no_search()
 
     def _no_search(self) -> None:
-        if not self._reporter:  # the users were started without the shape (--class-picker): as they are
-            self._lease.move(math.inf)
+        if self._reporter:
+            return
+        # The users were started without the shape (--class-picker): as they are.
+        classes = self._environment.user_classes
+        try:
+            if any(is_open_loop(user_class) for user_class in classes):
+                kind, doubt = arriving.chosen(classes)
+                if doubt:
+                    logger.warning("%s", doubt)
+                playlist.begin(session_hash(self._side.name))  # no two workers at the same place of a trace
+                pacing = arriving.pacing(kind, classes, secrets.token_hex())
+                scheduler_of(self._environment).set_arrivals(pacing)
+        except ValueError as e:
+            logger.error("%s", e)
+            self._environment.process_exit_code = REFUSES
+            gevent.spawn(self._quit)
+            return
+        self._lease.move(math.inf)
 
     def _on_heartbeat(self, **_: Any) -> None:
         self._unheard = 0.0

@@ -18,13 +18,23 @@ from .sharding import Shard, session_hash
 BLOCK = 64
 """Sessions in a block, about. Fewer would balance the mix sooner but leave less chance in what a queue sees."""
 
+MANY = 1_000_000
+"""More laps than a probe has."""
+
 
 class Play(NamedTuple):
-    """One request to send: its row in the trace, its session's code, and how often the probe has wrapped, from 0."""
+    """One request to send: its row in the trace, its session's code, how often the probe has wrapped, from 0, and which
+    of the copies that are superposed it belongs to, from 0."""
 
     row: int
     session: int
     lap: int
+    copy: int = 0
+
+    @property
+    def repeat(self) -> int:
+        """A number of its own for each time that the probe plays the session: the lap, and a million more a copy."""
+        return self.lap + MANY * self.copy
 
 
 class Population:
@@ -35,19 +45,14 @@ class Population:
     """
 
     def __init__(self, index: Index, seed: int, shard: Shard | None = None) -> None:
-        mine = np.arange(len(index.session_hash), dtype=np.int32)
-        if shard is not None:
-            mine = mine[shard.owns(index.session_hash)]
-        if not len(mine):
-            raise ValueError(
-                f"no session of the trace falls to worker {shard.worker if shard else ''!r}: there are only "
-                f"{len(index.session_hash)} sessions; use fewer workers, or a trace with more sessions"
-            )
+        self._session = index.session
+        self._mine = np.ones(len(index.session_hash), bool) if shard is None else shard.share(index.session_hash)
+        mine = np.flatnonzero(self._mine).astype(np.int32)
         self._seed = (seed, session_hash(shard.worker) if shard else 0)
         self._rows = np.argsort(index.session, kind="stable").astype(np.int32)  # by session, in order of due time
         lengths = np.bincount(index.session, minlength=len(index.session_hash))
-        self._ends = np.cumsum(lengths)
-        self._starts = self._ends - lengths
+        self._ends = np.cumsum(lengths).astype(np.int32)
+        self._starts = (self._ends - lengths).astype(np.int32)
         # A session's stratum: the endpoint of its middle request (no log-in, no good-bye), then all its body bytes.
         endpoint = index.name[self._rows[(self._starts + self._ends - 1) // 2]]
         total = np.bincount(index.session, weights=index.size, minlength=len(lengths))
@@ -56,6 +61,17 @@ class Population:
         self._blocks = _blocks(ordered, excess[ordered], np.random.default_rng(self._seed))
         self.sessions = len(mine)
         self.requests = int(lengths[mine].sum())
+
+    def ranks(self) -> NDArray[np.uint32]:
+        """A place for each session of the trace on a circle of 2^32: any arc of it holds its part of the requests,
+        nearly in the mix of all. Sessions that are not of this shard have no meaningful place."""
+        rng = np.random.default_rng((*self._seed, 1))
+        order = rng.permuted(rng.permutation(self._blocks), axis=1).ravel()
+        order = order[order >= 0]
+        lengths = (self._ends - self._starts)[order]
+        ranks = np.zeros(len(self._ends), dtype=np.uint32)
+        ranks[order] = (np.cumsum(lengths) - lengths / 2) / self.requests * 2.0**32
+        return ranks
 
     def plays(self, probe: int) -> Iterator[Play]:
         """The endless plays of one probe: whole sessions, one request per arrival, in the session's own order.
@@ -70,6 +86,15 @@ class Population:
                         continue
                     for row in self._rows[self._starts[session] : self._ends[session]].tolist():
                         yield Play(row, session, lap)
+
+    def in_order(self) -> Iterator[Play]:
+        """The endless plays in the order in which they were recorded."""
+        rows = np.flatnonzero(self._mine[self._session])
+        for lap in count():
+            for start in range(0, len(rows), BLOCK):
+                block = rows[start : start + BLOCK]
+                for row, session in zip(block.tolist(), self._session[block].tolist(), strict=True):
+                    yield Play(row, session, lap)
 
 
 def _blocks(ordered: NDArray[np.int32], excess: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int32]:

@@ -20,7 +20,7 @@ from locust_adaptive.plugin.openloop import OpenLoop, is_open_loop
 from locust_adaptive.plugin.scheduler import ARRIVAL, scheduler_of
 from locust_adaptive.plugin.timers import LoopTimer, TimerFd
 from locust_adaptive.plugin.virtualuser import MAX_PASSES
-from locust_adaptive.replay.arrivals import Constant
+from locust_adaptive.replay.arrivals import Constant, Pacer
 from locust_adaptive.search.histogram import index_of
 from locust_adaptive.search.meter import Request
 from locust_adaptive.search.slices import Flow, NameCounts
@@ -481,7 +481,7 @@ def test_only_the_first_request_is_charged_the_wait() -> None:
 
     with Lab(Three) as lab:
         lab.scheduler.prepare(20, 5)
-        lab.scheduler.set_arrivals(Constant())
+        lab.scheduler.set_arrivals(Pacer(Constant()))
         lab.scheduler.set_rate(100)
         lab.users(1)
         lab.arrivals(5)
@@ -563,7 +563,7 @@ def test_after_a_stop_of_the_process_there_is_no_burst(monkeypatch: pytest.Monke
     monkeypatch.setattr(scheduler, "LATE_S", 0.3)
     with Lab(Fast) as lab:
         lab.scheduler.prepare(20, 5)
-        lab.scheduler.set_arrivals(Constant())
+        lab.scheduler.set_arrivals(Pacer(Constant()))
         lab.scheduler.set_rate(200)
         lab.users(1)
         lab.arrivals(20)

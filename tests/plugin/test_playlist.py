@@ -40,7 +40,7 @@ def process(monkeypatch: pytest.MonkeyPatch):
 def played(trace: Path, probe: int, count: int) -> list[str]:
     playlist.begin(probe)
     own = playlist.playlist_of(trace)
-    return [own.next()[0].path for _ in range(count)]
+    return [own.record(own.next()).path for _ in range(count)]
 
 
 def test_two_workers_play_a_probe_without_gap_or_overlap(trace: Path, process) -> None:
@@ -75,7 +75,7 @@ def test_a_playlist_opened_during_a_probe_plays_that_probe(trace: Path, process)
     playlist.configure(7, None)
     playlist.begin(4)  # before any user was made
     own = playlist.playlist_of(trace)
-    assert [own.next()[0].path for _ in range(50)] == expected
+    assert [own.record(own.next()).path for _ in range(50)] == expected
 
 
 def test_users_of_a_process_share_a_playlist(trace: Path, process) -> None:
@@ -84,7 +84,10 @@ def test_users_of_a_process_share_a_playlist(trace: Path, process) -> None:
 
 def test_wraps_are_counted(trace: Path, process) -> None:
     own = playlist.playlist_of(trace)
-    laps = [own.next()[1].lap for _ in range(2 * SESSIONS * EACH + 1)]
+    laps = []
+    for _ in range(2 * SESSIONS * EACH + 1):
+        laps.append((play := own.next()).lap)
+        own.record(play)
     assert own.wraps == 2
     assert Counter(laps) == {0: SESSIONS * EACH, 1: SESSIONS * EACH, 2: 1}
 
@@ -95,7 +98,7 @@ def test_after_a_worker_left_the_other_plays_all(trace: Path, process) -> None:
     own = playlist.playlist_of(trace)
     playlist.configure(7, ShardMap(["a"]).shard("a"))
     assert playlist.playlist_of(trace) is own
-    assert len({own.next()[0].path for _ in range(SESSIONS * EACH)}) == SESSIONS * EACH
+    assert len({own.record(own.next()).path for _ in range(SESSIONS * EACH)}) == SESSIONS * EACH
 
 
 def test_a_worker_with_nothing_to_play_is_told(trace: Path, process) -> None:

@@ -69,6 +69,7 @@ class Worker:
     def setup(self, loop: str, **more: Any) -> None:
         self.agent.ask()
         plain = {"slo": "p99<200ms", "loop": loop, "bin_s": 0.005, "patience": 10.0, "cap": 100, "seed": 1}
+        plain["arrivals"] = "poisson" if loop == "open" else None
         plain |= {"number": 1, "workers": [LOCAL], "shards": ShardMap([LOCAL]).to_dict()}
         self.agent.setup({**plain, **more})
 

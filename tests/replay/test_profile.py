@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from locust_adaptive.replay.index import Index
-from locust_adaptive.replay.profile import dispersion, profile
+from locust_adaptive.replay.profile import dispersion, profile, rescaled
 
 
 def index(due_ns, size=None, name=None):
@@ -25,6 +25,7 @@ def test_the_figures_of_a_small_trace():
 def test_a_trace_without_times_has_no_times():
     got = profile(index(np.arange(10**5) * 10**6), timed=False)
     assert (got.duration_s, got.rate, got.dispersion_1s, got.dispersion_10s) == (None, None, None, None)
+    assert (got.dispersion_100ms, got.dispersion_60s) == (None, None)
 
 
 def test_one_request_has_no_rate():
@@ -47,3 +48,41 @@ def test_even_arrivals_have_none_and_clumps_have_much():
 
 def test_a_gap_of_years_costs_nothing():
     assert dispersion(np.array([0, 1, 2, 10**18]), 10**9) > 0
+
+
+def test_the_error_of_the_mean_body_counts_sessions():
+    """Ten requests with the body of their session say as much as one."""
+    rng = np.random.default_rng(1)
+    size = rng.integers(100, 900, 400)
+    single = profile(index(np.arange(400) * 10**9, size))
+    assert single.size_mean == pytest.approx(size.mean())
+    assert single.size_error == pytest.approx(1.96 * size.std() / 20 / size.mean())
+    plain = index(np.arange(4000) * 10**9, np.repeat(size, 10))
+    session = np.repeat(np.arange(400, dtype=np.int32), 10)
+    tenfold = profile(Index(plain.due_ns, session, plain.name, plain.size, plain.session_hash[:400], ("a", "b")))
+    assert tenfold.size_error == pytest.approx(single.size_error)
+
+
+def test_at_another_rate_the_windows_are_counted_anew():
+    rng = np.random.default_rng(1)
+    due = np.sort(rng.integers(0, 3000 * 10**9, 6000))
+    trace = index(due - due[0])
+    for rate in (0.5, 2.0, 30.0):
+        got = rescaled(trace, rate)
+        assert got.multiple == pytest.approx(rate / 2, rel=0.01)
+        assert got.dispersion_1s == pytest.approx(1, abs=0.1)
+        assert got.dispersion_60s == pytest.approx(1, abs=0.6)
+        assert got.stretch_s == pytest.approx(3000, rel=0.01)
+
+
+def test_at_a_very_high_rate_a_shorter_stretch_is_looked_at():
+    trace = index(np.arange(20_000) * 10**8)
+    got = rescaled(trace, 5000.0)
+    assert 300 < got.stretch_s < 500
+    assert got.dispersion_60s is None
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, 1e9, np.nan, np.inf])
+def test_a_rate_that_makes_no_sense_is_refused(rate):
+    with pytest.raises(ValueError, match="ask for a rate above 0 and of at most"):
+        rescaled(index(np.arange(100) * 10**9), rate)

@@ -1,0 +1,1 @@
+"""What replaying a trace at another rate does to its bursts."""

@@ -1,0 +1,171 @@
+"""Recorded arrivals in a real run: each sends the request that belongs to it, in a search and without one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from locust.env import Environment
+
+from locust_adaptive import ReplayUser
+from locust_adaptive.plugin import inflight, playlist, scheduler
+from locust_adaptive.plugin.arriving import pacing
+from locust_adaptive.plugin.scheduler import scheduler_of
+from locust_adaptive.plugin.worker import Agent
+from locust_adaptive.replay.record import Record
+from locust_adaptive.replay.recorded import Recorded
+from locust_adaptive.replay.store import Trace, TraceWriter
+from locust_adaptive.replay.timeline import Draw, Timeline
+from tests.support.lab import Backend, Lab
+from tests.support.scripted import Rig, Script
+from tests.support.wait import wait_until
+
+from tests.plugin.test_worker import Worker
+
+REQUESTS, GAP_NS = 600, 10_000_001
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playlist, "_playlists", {})
+    monkeypatch.setattr(playlist, "_shard", None)
+    monkeypatch.setattr(playlist, "_probe", 0)
+    monkeypatch.setattr(scheduler, "LATE_S", 1e9)  # a machine that is busy with other things is not what is tested
+
+
+@pytest.fixture
+def replaying(tmp_path: Path) -> Callable[..., Any]:
+    """A user class with a steady trace at 100/s; `sent` are the rows and laps it was asked to send, in order."""
+
+    def make(quality: str | None = None, **attributes: Any) -> Any:
+        path = tmp_path / "day.trace"
+        with TraceWriter(path, origin="test") as writer:
+            writer.time_quality = quality
+            for n in range(REQUESTS):
+                writer.append(Record(n * GAP_NS, f"s{n % 200}", "GET", f"/{n}"))
+        sent: list[tuple[int, int]] = []
+
+        def on_request(self: Any, record: Record, lap: int) -> Record:
+            sent.append((int(record.path[1:]), lap))
+            return record
+
+        of_class = {"trace": str(path), "on_request": on_request, "sent": sent}
+        return type("Replaying", (ReplayUser,), {**of_class, **attributes})
+
+    return make
+
+
+def planned(user_class: Any, probe: int, rate: float, seconds: float = 30.0) -> list[tuple[int, int]]:
+    """What a single worker with seed 1 is to send in a probe."""
+    made = Recorded(Timeline(Trace.open(user_class.trace).index(), 1), Draw((1, probe)))
+    made.set_rate(0.0, rate)
+    found = []
+    while made.next_due() < seconds:
+        play = made.pop().play
+        assert play is not None
+        found.append((play.row, play.repeat))
+    return found
+
+
+def common(a: list[Any], b: list[Any]) -> int:
+    """How many of the first are the same."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+
+
+@pytest.fixture
+def close() -> Iterator[list[Callable[[], None]]]:
+    todo: list[Callable[[], None]] = []
+    yield todo
+    for each in reversed(todo):
+        each()
+
+
+def test_in_a_search_each_probe_sends_its_own_draw_in_order(replaying, close) -> None:
+    cls = replaying()
+    worker = Worker(cls)
+    close.append(worker.close)
+    worker.setup("open", arrivals="recorded")
+    worker.users(1)
+    worker.hold(1, 250.0)
+    wait_until(lambda: len(cls.sent) > 200, "load")
+    worker.hold(2, 60.0)
+    first = common(cls.sent, planned(cls, 1, 250.0))
+    assert first > 200
+    wait_until(lambda: len(cls.sent) > first + 50, "load")
+    worker.hold(3, 0.0)
+    assert cls.sent[first:] == planned(cls, 2, 60.0)[: len(cls.sent) - first]
+    assert len({lap for _, lap in cls.sent[:first]}) > 1, "of several copies"
+    wait_until(lambda: worker.backend.received == len(cls.sent), "the requests")
+    assert sum(worker.backend.paths.values()) == len(cls.sent)
+
+
+def test_arrivals_that_wait_for_a_virtual_user_or_are_dropped_keep_or_take_their_requests(replaying) -> None:
+    cls = replaying(on_start=lambda self: gevent.sleep(0.3))
+    with Lab(cls) as lab:
+        lab.scheduler.set_arrivals(pacing("recorded", [cls], ""))
+        lab.scheduler.set_rate(150)
+        lab.users(1)
+        lab.arrivals(60)
+        assert lab.scheduler.dropped == 0
+        lab.scheduler.cap = 0
+        lab.arrivals(100)
+        dropped = lab.scheduler.dropped
+        assert dropped > 0
+        lab.scheduler.cap = 2000
+        lab.arrivals(150)
+        lab.drain()
+        plan = planned(cls, 0, 150.0)[: lab.scheduler.arrivals]
+        # Those that waited are sent as virtual users become ready, in their order.
+        sent = iter(plan)
+        assert all(each in sent for each in cls.sent), "in order"
+        assert len(cls.sent) == lab.backend.received == lab.scheduler.arrivals - lab.scheduler.dropped
+
+
+def plain_run(user_class: Any, close: list[Callable[[], None]]) -> Any:
+    """An environment as any Locust run without a shape has it."""
+    backend = Backend()
+    environment = Environment(user_classes=[user_class], host=backend.url)
+    runner = environment.create_local_runner()
+    Agent(environment)
+    close += [backend.close, lambda: scheduler_of(environment).close(), runner.quit]
+    runner.start(1, spawn_rate=100)
+    inflight.instruments.meter = None
+    return environment
+
+
+def test_without_a_search_the_recording_can_be_played_from_its_start(replaying, close) -> None:
+    cls = replaying(order="recorded", rate=1e9 / GAP_NS * 599 / 600 * 600 / 599)
+    plain_run(cls, close)
+    wait_until(lambda: len(cls.sent) >= 150, "load")
+    assert [row for row, _ in cls.sent[:150]] == list(range(150))
+
+
+def test_without_a_search_a_trace_that_is_not_fit_gets_poisson_s(replaying, close, caplog) -> None:
+    cls = replaying("send_time", rate=200.0)
+    plain_run(cls, close)
+    wait_until(lambda: len(cls.sent) >= 20, "load")
+    assert "Replaying: arrivals are Poisson's, and not those of the trace: its times are when" in caplog.text
+
+
+def test_without_a_search_what_cannot_be_ends_the_run(replaying, close, caplog) -> None:
+    cls = replaying("none", rate=200.0, arrivals="recorded")
+    environment = plain_run(cls, close)
+    wait_until(lambda: environment.process_exit_code == 2, "the end")
+    assert "cannot say when arrivals come" in caplog.text
+    assert not cls.sent
+
+
+def test_the_result_of_a_search_names_the_arrivals(replaying, tmp_path: Path, close) -> None:
+    cls, backend = replaying(), Backend()
+    close.append(backend.close)
+    with Rig(tmp_path / "out", backend.url, cls) as rig:
+        rig.start(Script([(40, 1.5)]))
+        rig.ends(60)
+        assert rig.journal.header.arrivals == "recorded"
+        assert rig.session.block is not None
+        assert " arrivals  recorded, open loop, 1 request each" in rig.session.block
+    assert cls.sent[:20] == planned(cls, 1, 40.0)[:20]
