@@ -5,6 +5,7 @@ All of it runs in the user's greenlet, never in a callback of the hub: a listene
 
 from __future__ import annotations
 
+import logging
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ from ..replay.wire import Encoder, Server
 from .connections import Connections, Repeat, Reply
 from .guards import clock
 from .inflight import CONTEXT_KEY, StatusError, error_kind, open_ticket
+
+logger = logging.getLogger(__name__)
 
 Check = Callable[[Record, Reply], str | None]
 """A user's own judgement of a reply: what is wrong with it, or None."""
@@ -42,6 +45,16 @@ class ReplayClient:
         self._encoder = Encoder(server, headers)
         self._timeout, self._check = timeout, check
         self._connections = Connections(server, _context(verify) if server.scheme == "https" else None, repeat)
+
+    def tell(self, name: str) -> None:
+        """Say, once a run is over, what was sent again in it."""
+        if self._connections.repeated:
+            logger.warning(
+                "%s: %d requests were sent again, as the server ended a kept connection without a byte of the reply",
+                name,
+                self._connections.repeated,
+            )
+        self._connections.repeated = 0
 
     def send(self, user: Any, record: Record) -> None:
         """Send one request for a user and wait for its reply; whatever comes of it, Locust and the meter know."""

@@ -59,7 +59,8 @@ class ReplayUser(OpenLoop, FastHttpUser):
         clients = vars(environment).setdefault(_CLIENTS, {})
         key = (type(self), self.host)
         if key not in clients:
-            clients[key] = self.client_for(str(self.host), headers)
+            client = clients[key] = self.client_for(str(self.host), headers)
+            environment.events.test_stop.add_listener(lambda **_: client.tell(type(self).__name__))
         self._replay_client: ReplayClient = clients[key]
 
     @classmethod

@@ -187,6 +187,17 @@ def test_on_reply_may_judge_what_it_says(replaying, capture: Capture) -> None:
     ]
 
 
+def test_what_was_sent_again_is_said_once(replaying, capture: Capture, caplog: pytest.LogCaptureFixture) -> None:
+    user = replaying(Record(0, "s", "PUT", "/a"))
+    user.replay()
+    user._replay_client._connections.repeated = 3
+    for _ in range(2):
+        user.environment.events.test_stop.fire(environment=user.environment)
+    assert [r.message for r in caplog.records if "sent again" in r.message] == [
+        "Replaying: 3 requests were sent again, as the server ended a kept connection without a byte of the reply"
+    ]
+
+
 # -- before any load -------------------------------------------------------------------------------------------------
 
 
