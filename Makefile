@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-faults test-fast lint bench-live bench-search bench-search-subset bench-evidence bench-compare bench-ablation bench-generator clean
+.PHONY: help demo test test-faults test-fast lint install-targets test-targets bench-live bench-cases bench-search bench-search-subset bench-evidence bench-compare bench-ablation bench-generator clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 21
@@ -24,6 +24,14 @@ $(VENV)/.installed-benchmark: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group benchmark
 	@touch $@
 
+# Real model servers, with what they want of other packages, in an environment of their own.
+TARGETS := $(VENV)-targets
+$(TARGETS)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(TARGETS)
+	$(TARGETS)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(TARGETS)/bin/python -m pip install --quiet --editable . --group test --group targets
+	@touch $@
+
 demo: $(VENV)/.installed  ## find the capacity of the embedded model server from a recorded trace (about 5 minutes)
 	$(BIN)/locust -f locustfiles/quickstart.py --headless --only-summary
 
@@ -41,6 +49,11 @@ test: $(VENV)/.installed-dev  ## run every test (about 11 minutes on 2 cores)
 test-faults: $(VENV)/.installed-dev  ## searches in which something dies, hangs, lies or is stopped (about 8 minutes on 2 cores)
 	$(BIN)/python -m pytest tests/faults --timeout 900
 
+install-targets: $(TARGETS)/.installed  ## install Triton, FastAPI and llama.cpp (700 MB, in .venv-targets)
+
+test-targets: $(TARGETS)/.installed  ## real model servers: started, asked, searched and ended (about 5 minutes)
+	$(TARGETS)/bin/python -m pytest tests/cases
+
 test-fast: $(VENV)/.installed-dev  ## run the tests that need no real time
 	$(BIN)/python -m pytest -m 'not live' $(OTHERS)
 
@@ -49,8 +62,12 @@ lint: $(VENV)/.installed-dev  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench-live: $(VENV)/.installed-dev  ## searches against servers of known capacity (about 40 minutes); results in benchmarks/live/
+bench-live: $(VENV)/.installed-dev  ## searches against servers of known capacity, and real ones (about 55 minutes); results in benchmarks/live/, benchmarks/cases/
 	$(BIN)/python benchmarks/live/run.py
+	@$(MAKE) --no-print-directory bench-cases
+
+bench-cases: $(TARGETS)/.installed  ## searches that replay a trace against real model servers (about 15 minutes); benchmarks/cases/RESULTS.md
+	$(TARGETS)/bin/python -m benchmarks.cases.live
 
 bench-search: $(VENV)/.installed-benchmark  ## our search and the peers, in virtual time (about 25 minutes on 2 cores); results in benchmarks/search/
 	$(BIN)/python -m benchmarks.search.run
@@ -71,4 +88,4 @@ bench-generator: $(VENV)/.installed-dev  ## CPU time a request of ReplayUser, Fa
 	$(BIN)/python -m benchmarks.generator.run
 
 clean:           ## remove what the targets made
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TARGETS) build/cases .pytest_cache .mypy_cache .ruff_cache .hypothesis

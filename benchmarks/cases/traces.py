@@ -57,7 +57,7 @@ def looks(rng: Rng) -> Turns:
 
     def turn() -> Message:
         count = _log_normal(rng, 3, 0.5, 8) if album else 1
-        return _infer(vision.NAME, {vision.INPUT: vision.images(rng, count)}, binary)
+        return _infer(vision.NAME, {vision.INPUT: vision.inputs(rng, count)}, binary)
 
     return turn
 
@@ -68,7 +68,7 @@ def ranks(rng: Rng) -> Turns:
 
     def turn() -> Message:
         count = _log_normal(rng, usual, 0.3, 800)
-        return _infer(ranker.NAME, {ranker.INPUT: ranker.candidates(rng, count)}, binary)
+        return _infer(ranker.NAME, {ranker.INPUT: ranker.inputs(rng, count)}, binary)
 
     return turn
 

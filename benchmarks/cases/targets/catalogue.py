@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -53,9 +54,13 @@ def post(url: str, headers: v2.Headers, body: bytes) -> bytes:
     return answer
 
 
-def infer(url: str, model: str, inputs: v2.Tensors, *, binary: bool = True) -> dict[str, NDArray[Any]]:
-    """An inference by KServe V2; `url` is that of the server."""
-    return v2.decode_reply(post(url + v2.path(model), *v2.encode_request(inputs, binary=binary)))
+def infer(url: str, model: ModuleType, inputs: NDArray[Any], *, binary: bool = True) -> NDArray[Any]:
+    """The scores that a server has for these inputs of `vision` or `ranker`, by KServe V2."""
+    headers, body = v2.encode_request({model.INPUT: inputs}, binary=binary)
+    outputs = v2.decode_reply(post(url + v2.path(model.NAME), headers, body))
+    if model.OUTPUT not in outputs:
+        raise ValueError(f"no {model.OUTPUT} in {sorted(outputs)}")
+    return outputs[model.OUTPUT]
 
 
 def complete(url: str, prompt: str, tokens: int) -> dict[str, Any]:
@@ -67,24 +72,17 @@ def complete(url: str, prompt: str, tokens: int) -> dict[str, Any]:
     return reply
 
 
-def _check_vision(url: str) -> None:
-    images = vision.images(np.random.default_rng(0), 3)
-    _compare(infer(url, vision.NAME, {vision.INPUT: images}).get(vision.OUTPUT), vision.Vision()(images))
+def _answers(*models: ModuleType) -> Callable[[str], None]:
+    """A check that a server answers as these models do in this process."""
 
+    def check(url: str) -> None:
+        for model in models:
+            inputs = model.inputs(np.random.default_rng(0), 3)
+            answer, right = infer(url, model, inputs), model.Model()(inputs)
+            if answer.shape != right.shape or not np.allclose(answer, right, rtol=1e-4, atol=1e-6):
+                raise ValueError(f"{model.NAME} answers {answer}, not {right}")
 
-def _check_ranker(url: str) -> None:
-    candidates = ranker.candidates(np.random.default_rng(0), 20)
-    _compare(infer(url, ranker.NAME, {ranker.INPUT: candidates}).get(ranker.OUTPUT), ranker.Ranker()(candidates))
-
-
-def _compare(answer: NDArray[Any] | None, right: NDArray[Any]) -> None:
-    if answer is None or answer.shape != right.shape or not np.allclose(answer, right, rtol=1e-4, atol=1e-6):
-        raise ValueError(f"the answer is {answer}, not {right}")
-
-
-def _check_triton(url: str) -> None:
-    _check_vision(url)
-    _check_ranker(url)
+    return check
 
 
 def _check_llama(url: str) -> None:
@@ -112,11 +110,11 @@ TARGETS = {
         Target(
             "triton",
             _module("serve_triton"),
-            _check_triton,
+            _answers(vision, ranker),
             ("pytriton", "onnxruntime", "onnx", "lightgbm"),
             _own_libraries,
         ),
-        Target("fastapi", _module("serve_fastapi"), _check_vision, ("fastapi", "uvicorn", "onnxruntime", "onnx")),
+        Target("fastapi", _module("serve_fastapi"), _answers(vision), ("fastapi", "uvicorn", "onnxruntime", "onnx")),
         Target("llama", _module("serve_llama"), _check_llama, ("xllamacpp", "gguf")),
     )
 }

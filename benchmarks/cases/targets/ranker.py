@@ -16,7 +16,7 @@ QUERIES, DOCUMENTS = 200, 20
 TREES, LEAVES = 200, 31
 
 
-class Ranker:
+class Model:
     """The model in this process, on one thread: float32 candidates [n, 40] to float32 scores [n, 1]."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Ranker:
         return np.asarray(self._booster.predict(candidates, num_threads=1), np.float32)[:, None]
 
 
-def candidates(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
+def inputs(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
     """As the model was trained on [count, 40], with three decimals as features have."""
     return np.round(rng.standard_normal((count, FEATURES), np.float32), 3)
 
@@ -37,7 +37,7 @@ def _write(file: Path) -> None:
     import lightgbm
 
     rng = np.random.default_rng(SEED)
-    features = candidates(rng, QUERIES * DOCUMENTS)
+    features = inputs(rng, QUERIES * DOCUMENTS)
     taste = rng.standard_normal(FEATURES)
     worth = features @ taste + np.abs(features[:, 0]) * 3 + rng.standard_normal(len(features))
     relevance = np.digitize(worth, np.quantile(worth, (0.5, 0.75, 0.9, 0.97)))

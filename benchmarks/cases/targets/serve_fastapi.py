@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse
 from . import v2, vision
 
 app = FastAPI()
-look = vision.Vision()
+look = vision.Model()
 worker = ThreadPoolExecutor(1)
 
 

@@ -23,7 +23,7 @@ QUEUE_DELAY_US = 1000
 
 
 def main(port: int) -> None:
-    look, rank = vision.Vision(), ranker.Ranker()
+    look, rank = vision.Model(), ranker.Model()
     config = TritonConfig(
         http_address="127.0.0.1", http_port=port, allow_grpc=False, allow_metrics=False, exit_timeout_secs=2
     )

@@ -48,6 +48,8 @@ def decode_request(headers: Mapping[str, str], body: bytes) -> dict[str, NDArray
     for tensor in _tensors(body[:at], "inputs"):
         size = (tensor.get("parameters") or {}).get("binary_data_size")
         if size is not None:
+            if not isinstance(size, int):
+                raise ValueError(f"tensor {tensor['name']!r}: binary_data_size is {size!r}, and no number of bytes")
             tensor["data"] = np.frombuffer(body, np.uint8, count=size, offset=at).view(_dtype(tensor))
             at += size
         tensors[tensor["name"]] = _array(tensor)

@@ -17,7 +17,7 @@ LAYERS = ((32, 2), (64, 2), (128, 1), (128, 1), (256, 2), (256, 1))
 """Channels and stride of each 3 x 3 convolution: 119 million multiplications an image."""
 
 
-class Vision:
+class Model:
     """The model in this process, on one thread: uint8 images [n, 64, 64, 3] to float32 scores [n, 10]."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Vision:
         return scores
 
 
-def images(rng: np.random.Generator, count: int) -> NDArray[np.uint8]:
+def inputs(rng: np.random.Generator, count: int) -> NDArray[np.uint8]:
     """Pictures of noise of many contrasts [count, 64, 64, 3], whose scores differ."""
     contrast = rng.uniform(0.05, 1.0, (count, 1, 1, 3))
     brightness = rng.uniform(0, 1 - contrast)

@@ -1,0 +1,108 @@
+"""Searches, in real time, that replay a trace against real model servers: writes RESULTS.md beside this file.
+
+    make bench-cases                                    Triton and FastAPI, 3 runs each
+    python -m benchmarks.cases.live triton --runs 1
+
+The server has the last core to itself, the generator the others. What is right is not known of a real server: that the
+search resolves, and that its answers agree, is what is seen here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from tests.support.searches import Search, search
+
+from . import traces
+from .targets import TARGETS, Served, elsewhere
+
+HERE = Path(__file__).resolve().parent
+CASES = ("triton", "fastapi")
+PACKAGES = ("nvidia-pytriton", "fastapi", "uvicorn", "onnxruntime", "lightgbm", "xllamacpp")
+TIMEOUT_S = 1500.0
+COLUMNS = (
+    *("target", "seed", "capacity, req/s", "95 % interval", "limit", "verdict", "time"),
+    *("probes, invalid", "generator CPU", "notes"),
+)
+
+
+def find(target: str, folder: Path, *arguments: str) -> Search:
+    """One search against a fresh server; what it leaves is in `folder`, with the server's log."""
+    traces.made(target)
+    locustfile = HERE / "locustfiles" / f"against_{target}.py"
+    cores = os.sched_getaffinity(0)
+    core = max(cores) if len(cores) > 1 else None
+    with Served(target, core=core, log=folder / "server.log") as server, elsewhere(core):
+        return search(folder, locustfile, ["-H", server.url, *arguments], timeout=TIMEOUT_S)
+
+
+def row(target: str, seed: int, found: Search) -> str:
+    outcome, capacity = found.outcome, found.outcome["capacity"]
+    value = "none" if capacity["value"] is None else f"{capacity['value']:.4g}"
+    ends = " .. ".join("?" if end is None else f"{end:.4g}" for end in (capacity["low"], capacity["high"]))
+    generator = outcome["generator"]
+    columns = (
+        target,
+        str(seed),
+        value,
+        ends,
+        str(outcome["limit"]["objective"]),
+        f"{outcome['verdict']}, {outcome['reason']}",
+        f"{outcome['elapsed_s']:.0f} s",
+        f"{len(outcome['trials'])}, {generator['invalid_probes']}",
+        f"{100 * generator['cpu_max']:.0f} %",
+        ", ".join(outcome["notes"]) or "-",
+    )
+    return f"| {' | '.join(columns)} |"
+
+
+def report(rows: Iterable[str]) -> str:
+    return "\n".join(
+        (
+            "# Searches against real model servers",
+            "",
+            f"Made by `make bench-cases` on {os.cpu_count()} cores ({platform.machine()}, Python "
+            f"{platform.python_version()}): the server on one, the generator on the other. {', '.join(_versions())}.",
+            "",
+            f"| {' | '.join(COLUMNS)} |",
+            "|---" * len(COLUMNS) + "|",
+            *rows,
+            "",
+        )
+    )
+
+
+def _versions() -> Iterable[str]:
+    for package in PACKAGES:
+        try:
+            yield f"{package} {version(package)}"
+        except PackageNotFoundError:
+            pass
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], default=CASES)
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    rows, resolved = [], True
+    for seed in range(1, options.runs + 1):
+        for target in options.targets:
+            with tempfile.TemporaryDirectory() as folder:
+                found = find(target, Path(folder), "--adaptive-seed", str(seed))
+            resolved &= found.outcome["verdict"] == "resolved"
+            rows.append(row(target, seed, found))
+            print(rows[-1], flush=True)
+    (HERE / "RESULTS.md").write_text(report(sorted(rows)))
+    return 0 if resolved else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
