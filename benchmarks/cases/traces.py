@@ -1,7 +1,9 @@
 """Traces for the targets, made up with a fixed seed: sessions that come in bursts, sizes that vary by session.
 
-python -m benchmarks.cases.traces                  all of them, in build/cases/
-python -m benchmarks.cases.traces triton mine.trace
+    python -m benchmarks.cases.traces                     all of them, in build/cases/
+    python -m benchmarks.cases.traces triton mine.trace   one, elsewhere
+
+Pure but for the writing: a client is a function that makes its next request.
 """
 
 from __future__ import annotations

@@ -24,7 +24,10 @@ from locust_adaptive.report.result import result, to_json
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
-SHORT = "--adaptive-profile fast --adaptive-precision 20% --adaptive-soak 5s --adaptive-start 10 -t 100s".split()
+SHORT = (
+    *("--adaptive-profile", "fast", "--adaptive-precision", "20%", "--adaptive-soak", "5s"),
+    *("--adaptive-start", "10", "-t", "100s"),
+)
 HONEST = {"not_precise", "not_verified", "budget_spent", "measurement_invalid", "stalls_exceed_tolerance"}
 """Reasons for no answer that are the machine's."""
 

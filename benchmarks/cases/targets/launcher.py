@@ -84,8 +84,8 @@ class Served:
                 probe.bind(("127.0.0.1", self.port))
             except OSError as fault:
                 raise NotServed(f"{self.target.name}: port {self.port}: {fault.strerror}") from None
-        self._start()
         try:
+            self._start()
             self._wait_until_ready()
         except BaseException:
             self.stop()

@@ -1,6 +1,8 @@
 """The server of llama.cpp, from xllamacpp, with the random language model: OpenAI's API, continuous batching.
 
-python -m benchmarks.cases.targets.serve_llama PORT
+    python -m benchmarks.cases.targets.serve_llama PORT
+
+Answers are nonsense, and the same each time.
 """
 
 from __future__ import annotations
