@@ -25,9 +25,10 @@ from .targets import language, ranker, v2, vision
 from .targets.cached import BUILD, digest
 
 SEED = 11
-SECONDS = 300.0
-SCALE = 0.75
-"""Of the rates of `synthetic.mixed`: 2 to 3 thousand requests."""
+SECONDS = 3600.0
+SCALE = 0.075
+"""Of the rates of `synthetic.mixed`: two and a half thousand requests, in bursts of which there are enough to be fit for
+recorded arrivals."""
 
 
 @dataclass(frozen=True)

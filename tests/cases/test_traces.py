@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from benchmarks.cases import traces
 from benchmarks.cases.targets import TARGETS, ranker, v2, vision
+from locust_adaptive.replay.fitness import unfit
 from locust_adaptive.replay.record import Record
 from locust_adaptive.replay.store import Trace
 
@@ -17,7 +19,7 @@ SECONDS = 40.0
 
 def records(folder: Path, target: str, seed: int = 1) -> list[Record]:
     path = folder / f"{target}-{seed}-{len(list(folder.iterdir()))}.trace"
-    traces.write(target, path, seed=seed, seconds=SECONDS)
+    traces.write(target, path, seed=seed, seconds=SECONDS, scale=0.75)
     with Trace.open(path) as trace:
         return [trace.record(i) for i in range(len(trace))]
 
@@ -57,8 +59,16 @@ def test_the_requests_for_triton_are_of_both_models_and_both_encodings(tmp_path:
     assert {1, 2} < set(shapes[vision.NAME, True])
 
 
+def test_it_is_fit_for_recorded_arrivals(tmp_path: Path) -> None:
+    traces.write("llama", tmp_path / "llama.trace")  # all have the same times
+    with Trace.open(tmp_path / "llama.trace") as trace:
+        assert 2000 < len(trace) < 4000
+        assert unfit(trace.index(), trace.info().time_quality) is None
+
+
 def test_what_is_made_is_kept_until_its_makers_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traces, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(traces, "write", partial(traces.write, seconds=10.0))
     path = traces.made("llama")
     first = path.stat()
     assert traces.made("llama").stat() == first

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -32,12 +32,14 @@ def same(left: v2.Tensors, right: v2.Tensors) -> bool:
     )
 
 
+@settings(max_examples=40)
 @given(TENSORS, st.booleans())
 def test_a_request_is_read_as_it_was_written(tensors: v2.Tensors, binary: bool) -> None:
     headers, body = v2.encode_request(tensors, binary=binary)
     assert same(v2.decode_request({name.lower(): value for name, value in headers}, body), tensors)
 
 
+@settings(max_examples=40)
 @given(TENSORS)
 def test_a_reply_is_read_as_it_was_written(tensors: v2.Tensors) -> None:
     assert same(v2.decode_reply(v2.encode_reply("m", tensors)), tensors)

@@ -76,7 +76,7 @@ def _tensors(text: bytes, which: str) -> list[dict[str, Any]]:
 
 def _array(tensor: dict[str, Any]) -> NDArray[Any]:
     try:
-        return np.asarray(tensor["data"], _dtype(tensor)).reshape(tensor["shape"])
+        return np.asarray(tensor["data"], _dtype(tensor)).reshape(tuple(tensor["shape"]))
     except (KeyError, TypeError, OverflowError) as fault:
         raise ValueError(f"tensor {tensor['name']!r}: {fault!r}") from None
 
