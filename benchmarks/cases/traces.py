@@ -27,8 +27,7 @@ from .targets.cached import BUILD, digest
 SEED = 11
 SECONDS = 3600.0
 SCALE = 0.075
-"""Of the rates of `synthetic.mixed`: two and a half thousand requests, in bursts of which there are enough to be fit for
-recorded arrivals."""
+"""Of the rates of `synthetic.mixed`: 2 600 requests, in bursts of which there are enough for recorded arrivals."""
 
 
 @dataclass(frozen=True)

@@ -43,11 +43,11 @@ class Served:
         core: int | None = None,
         log: Path | None = None,
         ready_s: float = 60.0,
-        grace_s: float = 10.0,
+        grace_s: float = 20.0,
     ) -> None:
         """`target`: one of TARGETS, or its name. `port` 0 takes a free one. `core`: the only one that the server may
         use. `log` (build/cases/NAME.log) is written anew. `ready_s`: how long it may take until it answers right.
-        `grace_s`: how long it may take to end before it is killed."""
+        `grace_s`: how long it may take to end before it is killed (Triton takes 5 s, and killed leaves files)."""
         self.target = TARGETS[target] if isinstance(target, str) else target
         self.port = port or _free_port()
         self.core = core

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 from pytriton.decorators import batch
@@ -24,10 +26,8 @@ QUEUE_DELAY_US = 1000
 
 def main(port: int) -> None:
     look, rank = vision.Model(), ranker.Model()
-    config = TritonConfig(
-        http_address="127.0.0.1", http_port=port, allow_grpc=False, allow_metrics=False, exit_timeout_secs=2
-    )
-    with Triton(config=config) as triton:
+    config = TritonConfig(http_address="127.0.0.1", http_port=port, allow_grpc=False, allow_metrics=False)
+    with Triton(config=config, workspace=Path(tempfile.mkdtemp(), "workspace")) as triton:
         triton.bind(
             vision.NAME,
             batch(lambda images: {vision.OUTPUT: look(images)}),

@@ -76,9 +76,13 @@ def _tensors(text: bytes, which: str) -> list[dict[str, Any]]:
 
 def _array(tensor: dict[str, Any]) -> NDArray[Any]:
     try:
-        return np.asarray(tensor["data"], _dtype(tensor)).reshape(tuple(tensor["shape"]))
-    except (KeyError, TypeError, OverflowError) as fault:
+        values = np.asarray(tensor["data"])
+        array = values.astype(_dtype(tensor)).reshape(tuple(tensor["shape"]))
+    except (KeyError, TypeError) as fault:
         raise ValueError(f"tensor {tensor['name']!r}: {fault!r}") from None
+    if array.dtype.kind in "iu" and not np.array_equal(array.ravel(), values.ravel()):
+        raise ValueError(f"tensor {tensor['name']!r}: values that are no {tensor['datatype']}")
+    return array
 
 
 def _dtype(tensor: dict[str, Any]) -> np.dtype[Any]:
