@@ -49,7 +49,7 @@ test: $(VENV)/.installed-dev  ## run every test (about 11 minutes on 2 cores)
 test-faults: $(VENV)/.installed-dev  ## searches in which something dies, hangs, lies or is stopped (about 8 minutes on 2 cores)
 	$(BIN)/python -m pytest tests/faults --timeout 900
 
-install-targets: $(TARGETS)/.installed  ## install Triton, FastAPI and llama.cpp (700 MB, in .venv-targets)
+install-targets: $(TARGETS)/.installed  ## install Triton, FastAPI and llama.cpp (800 MB, in .venv-targets)
 
 test-targets: $(TARGETS)/.installed  ## real model servers: started, asked, searched and ended (about 5 minutes)
 	$(TARGETS)/bin/python -m pytest -p no:anyio tests/cases

@@ -187,16 +187,17 @@ def test_an_error_in_the_block_ends_it(log: Path) -> None:
 def test_it_ends_with_the_process_that_wanted_it(number: signal.Signals, log: Path) -> None:
     """Even one that can do nothing more for it."""
     text = (
-        "import sys, time; from pathlib import Path\n"
-        "from tests.cases.test_launcher import Served, server, CHILD\n"
-        "with Served(server(CHILD), log=Path(sys.argv[1])) as served:\n"
+        "import sys, time; from pathlib import Path; from benchmarks.cases.targets import Served, Target\n"
+        "command = lambda port: [sys.executable, '-c', sys.argv[2], str(port)]\n"
+        "with Served(Target('simple', command, lambda url: None), log=Path(sys.argv[1])) as served:\n"
         "    print(served.pid, flush=True); time.sleep(600)"
     )
-    command = [sys.executable, "-c", text, str(log)]
+    command = [sys.executable, "-c", text, str(log), SERVER.format(before=CHILD, answer=b"")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as wanting:
         assert wanting.stdout is not None
-        processes = family(int(wanting.stdout.readline()))
-        assert len(processes) == 3
+        keeper = int(wanting.stdout.readline())
+        wait_until(lambda: len(family(keeper)) == 3, "the server and its child", 15)
+        processes = family(keeper)
         wanting.send_signal(number)
     wait_until(lambda: gone(processes), "the end of every process", 15)
 

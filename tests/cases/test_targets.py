@@ -119,11 +119,11 @@ def test_a_short_search_that_replays_a_trace_ends_honestly(name: str, tmp_path: 
     assert outcome["load"] == {"kind": "open", "arrivals": "poisson", "requests_per_arrival": 1}
     assert outcome["requests"] > 100
     verdicts = [trial["verdict"] for trial in outcome["trials"]]
-    assert "PASS" in verdicts, found.ended.stderr[-2000:]
+    assert "PASS" in verdicts or outcome["reason"] == "measurement_invalid", found.ended.stderr[-2000:]
     assert not any(trial["errors"] for trial in outcome["trials"] if trial["verdict"] == "PASS")
     if outcome["verdict"] == "resolved":
         assert (outcome["reason"], found.ended.code) == ("converged", 0)
-        assert 10 < capacity["low"] <= capacity["value"] <= capacity["high"] < 1000
+        assert 1 < capacity["low"] <= capacity["value"] <= capacity["high"] < 1000
         assert (capacity["unit"], outcome["limit"]["objective"]) == ("rps", "p99<100ms")
         assert "FAIL" in verdicts
     else:

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.arrivals import synthetic
 from benchmarks.cases import traces
 from benchmarks.cases.targets import TARGETS, ranker, v2, vision
 from locust_adaptive.replay.fitness import unfit
 from locust_adaptive.replay.record import Record
 from locust_adaptive.replay.store import Trace
 
-SECONDS = 40.0
+SECONDS = 25.0
 
 
 def records(folder: Path, target: str, seed: int = 1) -> list[Record]:
@@ -59,11 +60,10 @@ def test_the_requests_for_triton_are_of_both_models_and_both_encodings(tmp_path:
     assert {1, 2} < set(shapes[vision.NAME, True])
 
 
-def test_it_is_fit_for_recorded_arrivals(tmp_path: Path) -> None:
-    traces.write("llama", tmp_path / "llama.trace")  # all have the same times
-    with Trace.open(tmp_path / "llama.trace") as trace:
-        assert 2000 < len(trace) < 4000
-        assert unfit(trace.index(), trace.info().time_quality) is None
+def test_their_times_are_fit_for_recorded_arrivals() -> None:
+    index = synthetic.mixed(traces.SECONDS, np.random.default_rng(traces.SEED), traces.SCALE)
+    assert 2000 < len(index.due_ns) < 4000
+    assert unfit(index, "ns") is None
 
 
 def test_what_is_made_is_kept_until_its_makers_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,4 +15,4 @@ class Capacity(AdaptiveShape):
 
 class Client(ReplayUser):
     trace = "../../../build/cases/llama.trace"
-    arrivals = "poisson"
+    arrivals = "poisson"  # without it as recorded, in bursts: that takes a search longer
