@@ -62,11 +62,11 @@ lint: $(VENV)/.installed-dev  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench-live: $(VENV)/.installed-dev  ## searches against servers of known capacity, and real ones (about 55 minutes); results in benchmarks/live/, benchmarks/cases/
+bench-live: $(VENV)/.installed-dev  ## searches against servers of known capacity, and real ones (about 70 minutes); results in benchmarks/live/, benchmarks/cases/
 	$(BIN)/python benchmarks/live/run.py
 	@$(MAKE) --no-print-directory bench-cases
 
-bench-cases: $(TARGETS)/.installed  ## searches that replay a trace against real model servers (about 15 minutes); benchmarks/cases/RESULTS.md
+bench-cases: $(TARGETS)/.installed  ## searches that replay a trace against real model servers (about 25 minutes); benchmarks/cases/RESULTS.md
 	$(TARGETS)/bin/python -m benchmarks.cases.live
 
 bench-search: $(VENV)/.installed-benchmark  ## our search and the peers, in virtual time (about 25 minutes on 2 cores); results in benchmarks/search/

@@ -51,8 +51,8 @@ def measured(target: str, seed: int) -> tuple[Search, int]:
         with tempfile.TemporaryDirectory() as folder:
             found = find(target, Path(folder), "--adaptive-seed", str(seed))
         if found.outcome["reason"] != "measurement_invalid":
-            break
-    return found, unfit
+            return found, unfit
+    return found, TRIES
 
 
 def row(target: str, seed: int, found: Search, unfit: int) -> str:
@@ -112,7 +112,8 @@ def main() -> int:
             resolved &= found.outcome["verdict"] == "resolved"
             rows.append(row(target, seed, found, unfit))
             print(rows[-1], flush=True)
-    (HERE / "RESULTS.md").write_text(report(sorted(rows)))
+    if not options.target:
+        (HERE / "RESULTS.md").write_text(report(sorted(rows)))
     return 0 if resolved else 1
 
 
