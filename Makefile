@@ -52,7 +52,7 @@ test-faults: $(VENV)/.installed-dev  ## searches in which something dies, hangs,
 install-targets: $(TARGETS)/.installed  ## install Triton, FastAPI and llama.cpp (800 MB, in .venv-targets)
 
 test-targets: $(TARGETS)/.installed  ## real model servers: started, asked, searched and ended (about 5 minutes)
-	$(TARGETS)/bin/python -m pytest -p no:anyio tests/cases
+	$(TARGETS)/bin/python -m pytest -p no:anyio tests/cases/test_targets.py tests/cases/test_v2.py
 
 test-fast: $(VENV)/.installed-dev  ## run the tests that need no real time
 	$(BIN)/python -m pytest -m 'not live' $(OTHERS)

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
 SHORT = (
     *("--adaptive-profile", "fast", "--adaptive-precision", "20%", "--adaptive-soak", "5s"),
-    *("--adaptive-start", "10", "-t", "100s"),
+    *("--adaptive-start", "20", "-t", "90s"),
 )
 MODELS = {"triton": (vision, ranker), "fastapi": (vision,)}
 HONEST = {"not_precise", "not_verified", "budget_spent", "measurement_invalid", "stalls_exceed_tolerance"}
