@@ -140,8 +140,8 @@ def made(target: str) -> Path:
 
 
 def _origin(target: str) -> str:
-    makers = (__file__, *(module.__file__ for module in (synthetic, language, ranker, v2, vision)))
-    return f"benchmarks.cases.traces {target} {digest(*makers)}"
+    makers = [module.__file__ or "" for module in (synthetic, language, ranker, v2, vision)]
+    return f"benchmarks.cases.traces {target} {digest(__file__, *makers)}"
 
 
 def _origin_of(path: Path) -> str:

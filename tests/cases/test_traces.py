@@ -15,7 +15,7 @@ from locust_adaptive.replay.fitness import unfit
 from locust_adaptive.replay.record import Record
 from locust_adaptive.replay.store import Trace
 
-SECONDS = 25.0
+SECONDS = 40.0
 
 
 def records(folder: Path, target: str, seed: int = 1) -> list[Record]:

@@ -15,7 +15,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -24,7 +23,7 @@ LEFTOVERS_S = 1.0
 """For what outlives the command, to tidy up."""
 
 
-def keep(command: Sequence[str], grace_s: float, scratch: str) -> int:
+def keep(command: list[str], grace_s: float, scratch: str) -> int:
     """Run it. When standard input ends, or a signal comes, ask it to end, and kill it `grace_s` later; then kill all
     that is left of it. `scratch` is its folder for temporary files. Returns its exit code, -n for signal n."""
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Tensors = Mapping[str, NDArray[Any]]
 Headers = tuple[tuple[str, str], ...]
 
-DATATYPES = {"UINT8": np.dtype("u1"), "INT64": np.dtype("<i8"), "FP32": np.dtype("<f4")}
+DATATYPES: dict[str, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "INT64": np.dtype("<i8"), "FP32": np.dtype("<f4")}
 NAMES = {dtype: name for name, dtype in DATATYPES.items()}
 HEADER = "Inference-Header-Content-Length"
 """Bytes of JSON before the tensors of a binary request."""
