@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -105,6 +106,7 @@ def main() -> int:
     parser.add_argument("target", nargs="?", choices=TARGETS, help=f"only this one; {' and '.join(CASES)} without")
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rows, resolved = [], True
     for seed in range(1, options.runs + 1):
         for target in [options.target] if options.target else CASES:
