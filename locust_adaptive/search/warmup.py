@@ -54,7 +54,8 @@ def warmup_end(trials: Sequence[Trial], light: float) -> float | None:
     """Seconds from the start of the search to the end of the warm-up; None when no slow start was seen.
 
     Looks at the lower quartile of latency, which queueing hardly moves, over all loads up to `light` that did not
-    fail. The warm-up ends where it first comes down to the level of the second half of the search and stays there.
+    fail. The warm-up ends where it first comes down to the level of the second half of the search and stays there: in
+    the middle between the last slow window and the first that is not, which heavy loads may part.
     """
     series: list[tuple[float, float]] = []
     fell_until = 0.0
@@ -71,4 +72,6 @@ def warmup_end(trials: Sequence[Trial], light: float) -> float | None:
     slow = smooth > float(np.median(y[len(y) // 2 :])) + math.log(SLOWER)
     itself = next((i for i in range(len(slow)) if not slow[i : i + 3].any()), len(slow) - 1)
     # Slow at low loads only is a batch timer; a warm-up shows while the load stays the same.
-    return series[itself][0] if itself > 1 and fell_until >= series[itself - 1][0] - FELL_NEAR_S else None
+    if itself < 2 or fell_until < series[itself - 1][0] - FELL_NEAR_S:
+        return None
+    return (series[itself - 1][0] + series[itself][0]) / 2

@@ -54,6 +54,14 @@ def test_the_warm_up_ends_where_latency_has_come_down_for_good() -> None:
     assert end == pytest.approx(20.0, abs=2.0)
 
 
+def test_heavy_loads_may_hide_the_end_of_a_warm_up() -> None:
+    """Then it lies between the last light load that was slow and the first that was not."""
+    falling = [0.04, 0.04, 0.04, 0.04, 0.03, 0.03, 0.03, 0.03]
+    heavy = probe_at(2, 4.0, [0.2] * 12, load=80)
+    trials = [probe_at(1, 0.0, falling), heavy, probe_at(3, 10.0, [0.01] * 40)]
+    assert warmup_end(trials, light=30) == pytest.approx((4.0 + 11.0) / 2)
+
+
 @pytest.mark.parametrize("latencies", [[0.01] * 80, [0.01] * 40 + [0.03] * 40, [0.011] * 20 + [0.01] * 60])
 def test_no_slow_start_no_warm_up(latencies: list[float]) -> None:
     assert warmup_end([probe_at(1, 0.0, latencies)], light=30) is None
