@@ -1,6 +1,6 @@
 """How far a trace of so many requests is from the traffic it was cut from, by the sizes of its bodies.
 
-    python -m benchmarks.arrivals.sizes      # a second; prints the table of docs/how-to/is-my-trace-good-enough.md
+python -m benchmarks.arrivals.sizes      # a second; prints the table of docs/how-to/is-my-trace-good-enough.md
 """
 
 import numpy as np

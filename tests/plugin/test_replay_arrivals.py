@@ -20,11 +20,10 @@ from locust_adaptive.replay.record import Record
 from locust_adaptive.replay.recorded import Recorded
 from locust_adaptive.replay.store import Trace, TraceWriter
 from locust_adaptive.replay.timeline import Draw, Timeline
+from tests.plugin.test_worker import Worker
 from tests.support.lab import Backend, Lab
 from tests.support.scripted import Rig, Script
 from tests.support.wait import wait_until
-
-from tests.plugin.test_worker import Worker
 
 REQUESTS, GAP_NS = 600, 10_000_001
 
@@ -138,7 +137,7 @@ def plain_run(user_class: Any, close: list[Callable[[], None]]) -> Any:
 
 
 def test_without_a_search_the_recording_can_be_played_from_its_start(replaying, close) -> None:
-    cls = replaying(order="recorded", rate=1e9 / GAP_NS * 599 / 600 * 600 / 599)
+    cls = replaying(order="recorded", rate=1e9 / GAP_NS)
     plain_run(cls, close)
     wait_until(lambda: len(cls.sent) >= 150, "load")
     assert [row for row, _ in cls.sent[:150]] == list(range(150))
