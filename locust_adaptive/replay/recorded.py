@@ -21,10 +21,10 @@ class Recorded:
     """The arrivals of a timeline, each with what it sends: a `Pacing`.
 
     A rate given is one of `parts` equal shares of the whole, of which this timeline's shard is one worker's. The
-    timeline begins with the first rate above 0, and anew with the next one after `begin`. Any other change of rate takes
-    it on where it is: copies and sessions are added or left out from that moment, so that the rate holds at once, and
-    sessions may begin or end in their middle, as they do at the start. `speed` compresses time: 2 plays all of the trace
-    in half the time, with shorter bursts and half the think times.
+    timeline begins with the first rate above 0, and anew with the next one after `begin`. Any other change of rate
+    takes it on where it is: copies and sessions are added or left out from that moment, so that the rate holds at once,
+    and sessions may begin or end in their middle, as they do at the start. `speed` compresses time: 2 plays all of the
+    trace in half the time, with shorter bursts and half the think times.
     """
 
     def __init__(self, timeline: Timeline, draw: Draw, parts: int = 1, speed: float = 1.0) -> None:
