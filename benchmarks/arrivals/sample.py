@@ -29,7 +29,7 @@ def sizes() -> None:
 
 def lengths() -> None:
     """How many recordings of the same bursts are called too short for their slowest one."""
-    print(f"\nBursts of {BURST_S:g} s, {CALM_S:g} s apart:\n\n| minutes | called too short |\n|---|---|")
+    print(f"\nBursts of {BURST_S:g} s, {CALM_S:g} s between them:\n\n| minutes | called too short |\n|---|---|")
     for minutes in (2, 5, 10, 20, 40, 120):
         made = (rate_driven(60 * minutes, np.random.default_rng(seed)) for seed in range(RECORDINGS))
         print(f"| {minutes} | {sum(unfit(index, 'ns') is not None for index in made)} of {RECORDINGS} |")
