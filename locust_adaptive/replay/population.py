@@ -47,8 +47,9 @@ class Population:
     def __init__(self, index: Index, seed: int, shard: Shard | None = None) -> None:
         self._session = index.session
         self._mine = np.ones(len(index.session_hash), bool) if shard is None else shard.share(index.session_hash)
-        mine = np.flatnonzero(self._mine).astype(np.int32)
         self._seed = (seed, session_hash(shard.worker) if shard else 0)
+        rng = np.random.default_rng(self._seed)
+        mine = rng.permutation(np.flatnonzero(self._mine)).astype(np.int32)  # equal sessions in no order of time
         self._rows = np.argsort(index.session, kind="stable").astype(np.int32)  # by session, in order of due time
         lengths = np.bincount(index.session, minlength=len(index.session_hash))
         self._ends = np.cumsum(lengths).astype(np.int32)
@@ -58,7 +59,7 @@ class Population:
         total = np.bincount(index.session, weights=index.size, minlength=len(lengths))
         excess = total - index.size.mean() * lengths
         ordered = mine[np.lexsort((total[mine], endpoint[mine]))]
-        self._blocks = _blocks(ordered, excess[ordered], np.random.default_rng(self._seed))
+        self._blocks = _blocks(ordered, excess[ordered], rng)
         self.sessions = len(mine)
         self.requests = int(lengths[mine].sum())
 
