@@ -31,17 +31,25 @@ class Population:
     """The sessions of a trace, or of one worker's shard of it, from which every probe draws.
 
     The order depends on `seed` (not negative), the shard's worker and the probe number only. `sessions` and `requests`
-    count what there is to play before a wrap. Raises `ValueError` when the shard has no session.
+    count what there is to play before a wrap. Where only a sample of the bodies was kept, those sessions are played of
+    which all were: a part of a session, or a body from another, is nothing that ever was sent.
+    Raises `ValueError` when the trace has no such session, or none for this shard.
     """
 
     def __init__(self, index: Index, seed: int, shard: Shard | None = None) -> None:
-        mine = np.arange(len(index.session_hash), dtype=np.int32)
+        mine = np.flatnonzero(index.playable()).astype(np.int32)
+        if not len(mine):
+            raise ValueError(
+                f"none of the {len(index.session_hash)} sessions of the trace has all its bodies, so none can be "
+                "played; record it again with the bodies of a share of the sessions"
+            )
+        whole = len(mine)
         if shard is not None:
             mine = mine[shard.owns(index.session_hash)]
         if not len(mine):
             raise ValueError(
                 f"no session of the trace falls to worker {shard.worker if shard else ''!r}: there are only "
-                f"{len(index.session_hash)} sessions; use fewer workers, or a trace with more sessions"
+                f"{whole} sessions to play; use fewer workers, or a trace with more sessions"
             )
         self._seed = (seed, session_hash(shard.worker) if shard else 0)
         self._rows = np.argsort(index.session, kind="stable").astype(np.int32)  # by session, in order of due time

@@ -65,7 +65,7 @@ def test_a_worker_without_sessions_is_told_why():
     shards = ShardMap([f"w{i}" for i in range(50)])
     index = make(2)
     idle = next(worker for worker in shards.workers if not shards.shard(worker).owns(index.session_hash).any())
-    with pytest.raises(ValueError, match=f"worker '{idle}': there are only 2 sessions; use fewer workers"):
+    with pytest.raises(ValueError, match=f"worker '{idle}': there are only 2 sessions to play; use fewer workers"):
         Population(index, 1, shards.shard(idle))
 
 

@@ -206,7 +206,7 @@ def test_a_file_that_is_no_usable_trace_is_named_with_the_remedy(tmp_path):
         (database, "not a trace"),
         (torn, "torn: .* bytes"),
         (hollow, "empty trace"),
-        (damaged(tmp_path, 60, (2).to_bytes(4, "big")), "schema 2.*upgrade"),
+        (damaged(tmp_path, 60, (3).to_bytes(4, "big")), "schema 3.*upgrade"),
     ]:
         with pytest.raises(TraceError, match=says) as caught:
             Trace.open(path)
