@@ -23,6 +23,10 @@ class Profile:
     size_p50: int  # body bytes, as are the next two
     size_p90: int
     size_max: int
+    size_mean: float
+    playable_sessions: int  # those of which every body was kept; so are the requests and the size of the next two
+    playable_requests: int
+    playable_size_mean: float | None  # beside `size_mean`: whether what is played is like what arrived
     dispersion_1s: float | None  # index of dispersion of counts; 1 for Poisson arrivals
     dispersion_10s: float | None
 
@@ -31,6 +35,8 @@ def profile(index: Index, timed: bool = True) -> Profile:
     """The profile of a trace of at least one request; `timed=False` when its arrival times mean nothing."""
     duration = float(index.due_ns[-1] - index.due_ns[0]) / 1e9 if timed else None
     counts = np.bincount(index.name, minlength=len(index.names))
+    playable = index.playable()
+    sizes = index.size[playable[index.session]]
     p50, p90, largest = np.quantile(index.size, (0.5, 0.9, 1.0), method="inverted_cdf").tolist()
     return Profile(
         requests=len(index),
@@ -41,6 +47,10 @@ def profile(index: Index, timed: bool = True) -> Profile:
         size_p50=p50,
         size_p90=p90,
         size_max=largest,
+        size_mean=float(index.size.mean()),
+        playable_sessions=int(playable.sum()),
+        playable_requests=len(sizes),
+        playable_size_mean=float(sizes.mean()) if len(sizes) else None,
         dispersion_1s=dispersion(index.due_ns, 10**9) if timed else None,
         dispersion_10s=dispersion(index.due_ns, 10**10) if timed else None,
     )
