@@ -92,7 +92,7 @@ class named:
         return
 
     def __exit__(self, _: object, fault: BaseException | None, __: object) -> None:
-        if not isinstance(fault, sqlite3.Error):
+        if not isinstance(fault, sqlite3.Error | UnicodeDecodeError):
             return
         match getattr(fault, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF:
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:

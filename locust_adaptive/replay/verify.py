@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .digest import digest
 from .index import Index
 from .layout import named
 from .packed import scan
@@ -31,7 +32,7 @@ def verify(path: Path, progress: Progress = lambda _, rows, __: rows) -> Iterato
     try:
         with Trace.open(path) as trace:
             db = trace._connection()
-            for step in (_file, _said, _bodies, _texts, _requests):
+            for step in (_file, _said, _bodies, _texts, _requests, _whole):
                 found = step(trace, db, progress)
                 try:
                     with named(path):
@@ -110,13 +111,17 @@ def _requests(trace: Trace, db: sqlite3.Connection, progress: Progress) -> Itera
             yield f"request {id} expects the status {expect!r}"
     if count != len(trace):
         yield f"there are {count} requests, the last is request {len(trace) - 1}"
+    if not _equal(trace.index(), trace._indexed(scan)):
+        yield "the index differs from the requests: workers would play others"
+
+
+def _whole(trace: Trace, db: sqlite3.Connection, progress: Progress) -> Iterator[str]:
+    sealed = dict(db.execute("SELECT key, value FROM meta")).get("digest")
     try:
-        same = _equal(trace.index(), scan(db, len(trace)))
-    except ValueError as fault:
-        yield f"the index: {fault}"
-    else:
-        if not same:
-            yield "the index differs from the requests: workers would play others"
+        if sealed is not None and digest(db) != sealed:
+            yield "the whole is not what was sealed: its digest differs"
+    except TypeError:  # a value of a type that no trace has: not what was sealed, either
+        yield "the whole is not what was sealed: a value has another type"
 
 
 def _count(db: sqlite3.Connection, table: str) -> int:

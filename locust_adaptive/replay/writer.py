@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from .digest import digest
 from .layout import APPLICATION_ID, SCHEMA, TABLES, check_tables, finished, named
 from .packed import pack
 from .provenance import encode
@@ -237,8 +238,9 @@ def _seal(db: sqlite3.Connection, path: Path) -> None:
         if schema > 1:
             db.execute("DELETE FROM packed")  # of a seal that was killed before it left write-ahead mode
             pack(db)
+            db.execute("INSERT OR REPLACE INTO meta VALUES('digest', ?)", (digest(db),))
         db.execute("COMMIT")
-    except ValueError as fault:
+    except (ValueError, TypeError, OverflowError) as fault:
         raise Damaged(f"{path} is damaged: {fault}; record or import it again") from None
     finally:
         if db.in_transaction:
