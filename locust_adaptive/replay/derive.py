@@ -94,7 +94,6 @@ def _copy(
             record = change(trace.record(row))
             # By the clock of the origin again, which sealing notes and counts from.
             writer.append(dataclasses.replace(record, due_ns=info.start_ns + record.due_ns))
-        writer.commit()
         writer.note("redactions", dict(Counter(info.redactions) + (counts or Counter())))
         writer.note("sampling", [*info.sampling, *steps])
         writer.note("dropped", dict(info.dropped))

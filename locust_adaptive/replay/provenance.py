@@ -1,4 +1,8 @@
-"""What happened between the traffic and the trace, as the trace tells it: taken out, left out, lost."""
+"""What happened between the traffic and the trace, as the trace tells it, in notes under three keys.
+
+`redactions`: what was taken out of the requests, by name ("header cookie"), with counts. `sampling`: the steps by which a
+part was kept, in their order. `dropped`: requests that arrived and are not in the trace, by reason, with counts.
+"""
 
 import json
 from collections.abc import Mapping
@@ -8,30 +12,19 @@ from .record import TraceError
 
 
 class Sampling(TypedDict):
-    """One step by which a part was kept: `share` of `of` (sessions, requests, bodies, time), chosen as `how` says."""
+    """One step by which a part was kept: `share` of `of` (sessions, bodies, time, ...), chosen as `how` says."""
 
     of: str
     share: float | None  # of what there was before this step, in [0, 1]; None where it is no share
     how: str
 
 
-class Provenance(TypedDict, total=False):
-    """`redactions`: what was taken out of the requests, by name ("header authorization"), and how often.
-    `sampling`: the steps by which a part was kept, in their order; `dropped`: requests that arrived and are not in the
-    trace, by reason.
-    """
-
-    redactions: Mapping[str, int]
-    sampling: list[Sampling]
-    dropped: Mapping[str, int]
-
-
-NOTES = ("redactions", "sampling", "dropped")
 EMPTY: dict[str, Any] = {"redactions": {}, "sampling": [], "dropped": {}}
+NOTES = tuple(EMPTY)
 
 
 def encode(key: str, value: Any) -> str:
-    """A note as the trace stores it; `TraceError` when it is none of `Provenance`."""
+    """A note as the trace stores it; `TraceError` when it is none."""
     return json.dumps(_checked(key, value), ensure_ascii=False)
 
 
