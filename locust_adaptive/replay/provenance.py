@@ -1,7 +1,7 @@
 """What happened between the traffic and the trace, as the trace tells it, in notes under three keys.
 
-`redactions`: what was taken out of the requests, by name ("header cookie"), with counts. `sampling`: the steps by which a
-part was kept, in their order. `dropped`: requests that arrived and are not in the trace, by reason, with counts.
+`redactions`: what was taken out of the requests, by name ("header cookie"), with counts. `sampling`: the steps by which
+a part was kept, in their order. `dropped`: requests that arrived and are not in the trace, by reason, with counts.
 """
 
 import json
@@ -25,7 +25,7 @@ NOTES = tuple(EMPTY)
 
 def encode(key: str, value: Any) -> str:
     """A note as the trace stores it; `TraceError` when it is none."""
-    return json.dumps(_checked(key, value), ensure_ascii=False)
+    return json.dumps(_checked(key, value))
 
 
 def decode(key: str, text: Any) -> Any:

@@ -75,7 +75,7 @@ class TraceWriter:
             self.commit()
 
     def note(self, key: str, value: Any) -> None:
-        """Say what was taken out, left out or lost (keys and values: `provenance`); replaces an earlier note of that key.
+        """Say what was taken out, left out or lost, as in `provenance`; replaces an earlier note of that key.
 
         It is part of the batch in hand, so that counts are as old as the requests beside them. Raises `TraceError` for
         another key, or a value that is none of its kind.
