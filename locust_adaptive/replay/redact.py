@@ -49,11 +49,9 @@ class Redactor:
     def redact(self, record: Record) -> Record:
         """The record without the secrets; body and path as long as they were."""
         headers = tuple(pair for pair in record.headers if pair[0].lower() not in self._headers)
-        if len(headers) < len(record.headers):
-            gone = (name.lower() for name, _ in record.headers)
-            self.counts.update(f"header {name}" for name in gone if name in self._headers)
-        path = self._path(record.path)
-        changed = dataclasses.replace(record, headers=headers, path=path)
+        names = (name.lower() for name, _ in record.headers)
+        self.counts.update(f"header {name}" for name in names if name in self._headers)
+        changed = dataclasses.replace(record, headers=headers, path=self._path(record.path))
         if record.name.startswith(record.path.partition("?")[0] + "?"):  # a name with a query would keep its secrets
             changed = dataclasses.replace(changed, name=self._path(record.name))
         if self._fields and record.body:
@@ -103,7 +101,7 @@ def _claims_json(record: Record) -> bool:
 def _json_bytes(record: Record) -> int:
     """How much of the body should be JSON: all, or what KServe V2 says stands before its raw tensors."""
     told = _header(record, "inference-header-content-length")
-    return min(int(told), len(record.body)) if re.fullmatch("[0-9]{1,9}", told) else len(record.body)
+    return int(told) if re.fullmatch("[1-9][0-9]{0,8}", told) else len(record.body)
 
 
 def _blank(value: bytes) -> bytes:
