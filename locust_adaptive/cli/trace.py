@@ -81,8 +81,8 @@ def info(file: Path, as_json: bool, rate: float | None) -> None:
 
 
 def _table(file: Path, facts: "TraceInfo", figures: "Profile", why: str | None, then: "Rescaled | None") -> str:
-    from .burstiness import rows as burstiness
     from ..replay.provenance import sentence
+    from .burstiness import rows as burstiness
 
     shown = 10
 

@@ -59,9 +59,9 @@ class Stretch:
 class Timeline:
     """The arrivals of a trace, or of one worker's shard of it, at any multiple of its rate.
 
-    `rate`: arrivals per second of the whole trace, of the sessions that can be played. `requests`: how many are of this shard. The memory is 4 bytes a
-    session, and with a shard 12 bytes for each of its requests. Raises `ValueError` for a trace without a duration, or
-    a shard without a session.
+    `rate`: arrivals per second of the whole trace, of the sessions that can be played. `requests`: how many are of this
+    shard. The memory is 4 bytes a session, and where not all are played 12 bytes for each request that is. Raises
+    `ValueError` for a trace without a duration, or where no session is to be played.
     """
 
     def __init__(self, index: Index, seed: int, shard: Shard | None = None) -> None:
