@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .faults import faults, terminable
+from .record import record
 
 if TYPE_CHECKING:
     from ..replay.profile import Profile
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 @click.group()
 def trace() -> None:
     """Make and look into traces: recorded requests for replay."""
+
+
+trace.add_command(record)
 
 
 @trace.command("import")

@@ -39,7 +39,7 @@ class TraceWriter:
     """Appends records to a new trace. As a context manager it finalises on success and keeps what it has on an error.
 
     `origin` says where the records come from. Records need not come in order of time, and `due_ns` may count from any
-    zero. Every `batch` records are one transaction; `commit` ends one early. One writer, one thread.
+    zero. Every `batch` records are one transaction; `commit` ends one early. One writer, one thread at a time.
     Raises `TraceError` when the file exists, cannot be made, or a record cannot be sent.
     """
 
@@ -58,7 +58,7 @@ class TraceWriter:
         except OSError as fault:
             raise TraceError(f"cannot create {self.path}: {fault.strerror}") from None
         with named(self.path):
-            self._db = sqlite3.connect(self.path, isolation_level=None)
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             self._db.executescript(
                 f"PRAGMA page_size=16384; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA};"
                 # Held for as long as the writer lives, so that nobody seals the file under it.
