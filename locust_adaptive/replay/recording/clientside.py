@@ -6,6 +6,7 @@ closed as if the proxy were not there: one that the target closes while idle is 
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -275,7 +276,7 @@ class ClientSide(asyncio.Protocol):
             self._transport.close()
             return
         self.regulate()
-        if self._transport.can_write_eof() and not self._transport.is_closing():
+        with suppress(OSError):  # the client may have gone already
             self._transport.write_eof()
         asyncio.get_running_loop().call_later(LINGER_S, self.close)
 
