@@ -52,7 +52,7 @@ def overwrite(text: bytes, paths: Iterable[Path]) -> tuple[bytes, int]:
         raise NotJson("it holds zero bytes, so it is not JSON in UTF-8")
     paths = tuple(paths)
     if b"\\" not in text:  # else a key may be spelled with escapes
-        paths = tuple(path for path in paths if all(f'"{key}"'.encode() in text for key in path))
+        paths = tuple(path for path in paths if all(key.encode() in text for key in path))
     if not paths:
         return text, 0
     scanner = _Scanner(text, paths)

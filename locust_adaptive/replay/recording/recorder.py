@@ -68,40 +68,42 @@ class Progress:
 class Arrival:
     """A request whose body is still coming: `feed` its pieces, then `end` it, or `abandon` it when the client goes."""
 
-    __slots__ = ("_head", "_pieces", "_recorder", "held", "size")
+    __slots__ = ("_head", "_pieces", "_recorder", "held", "size", "why")
 
     def __init__(self, recorder: "Recorder", head: tuple[int, str, str, str, Headers], kept: bool) -> None:
         self._recorder, self._head = recorder, head
-        self._pieces: list[bytes] | None = [] if kept else None
+        self._pieces: list[bytes] = []
         self.size = 0  # bytes of the body so far
         self.held = 0  # of these, bytes that wait in memory
+        self.why = "" if kept else "not sampled"  # the body is not kept
 
     def feed(self, piece: bytes) -> None:
         """A piece of the body."""
         self.size += len(piece)
-        if self._pieces is None:
+        if self.why:
             return
         if self.size > self._recorder.plan.max_body:
-            self._leave_out("larger than the limit")
+            self.leave_out("larger than the limit")
         elif not self._recorder.hold(self, len(piece)):
-            self._leave_out("queue full")
+            self.leave_out("queue full")
         else:
             self._pieces.append(piece)
 
     def end(self) -> None:
         """The request is complete."""
-        pieces, self._pieces = self._pieces, None
-        self._recorder.put(self, *self._head, None if pieces is None else b"".join(pieces))
+        self._recorder.put(self, *self._head, None if self.why else b"".join(self._pieces))
 
     def abandon(self) -> None:
         """The rest of the body will not come. The arrival counts; the body is no request to replay."""
-        if self._pieces is not None:
-            self._leave_out("incomplete")
+        if not self.why:
+            self.leave_out("incomplete")
         self.end()
 
-    def _leave_out(self, why: str) -> None:
-        self._pieces = None
-        self._recorder.leave_out(self, why)
+    def leave_out(self, why: str) -> None:
+        """Do not keep the body."""
+        self.why = why
+        self._pieces.clear()
+        self._recorder.release(self)
 
 
 class Recorder:
@@ -163,8 +165,6 @@ class Recorder:
             return None
         self._arrivals += 1
         session, kept = self._sessions.identify(headers, connection)
-        if not kept:
-            self._left_out["not sampled"] += 1
         return Arrival(self, (self.now_ns() if due_ns is None else due_ns, session, method, target, headers), kept)
 
     def hold(self, arrival: Arrival, size: int) -> bool:
@@ -175,9 +175,8 @@ class Recorder:
         arrival.held += size
         return True
 
-    def leave_out(self, arrival: Arrival, why: str) -> None:
-        """The body of an arrival is not kept."""
-        self._left_out[why] += 1
+    def release(self, arrival: Arrival) -> None:
+        """The body of an arrival waits no more."""
         self._held -= arrival.held
         arrival.held = 0
 
@@ -203,7 +202,7 @@ class Recorder:
                 try:
                     body = self._redaction.body(body, headers)
                 except Unreadable:
-                    self.leave_out(arrival, "fields not found")
+                    arrival.leave_out("fields not found")
                     body = None
             item = Item(
                 due_ns,
@@ -218,6 +217,8 @@ class Recorder:
             # Whatever is wrong with the request or with us: it must not reach the file unredacted, nor harm its client.
             self._lose(arrival, "not redacted")
             return
+        if arrival.why:
+            self._left_out[arrival.why] += 1
         self._queue.append((item, arrival.held))
 
     def start(self) -> None:
@@ -250,8 +251,7 @@ class Recorder:
 
     def _lose(self, arrival: Arrival, why: str) -> None:
         self._lost[why] += 1
-        self._held -= arrival.held
-        arrival.held = 0
+        self.release(arrival)
 
     # The writer's side.
 

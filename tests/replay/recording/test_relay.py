@@ -322,7 +322,8 @@ def test_nobody_there():
 
 
 @pytest.mark.parametrize(
-    "begun", [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]
+    "begun",
+    [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"],
 )
 def test_an_answer_that_is_cut_off_stays_cut_off(talk, begun):
     with talk(lambda wire: (wire.head(), wire.send(begun))) as client:
