@@ -70,7 +70,16 @@ def test_no_secret_is_in_any_file_before_or_after_sealing(tmp_path, origin):
         )
     )
     body = b'{"n": 1, "user": {"email": "%b", "deep": [{"\\u006b": "%b"}]}}' % (SECRET, SECRET)
-    options = "--redact-header X-Person --redact-query who --redact-field user --session-header X-User".split()
+    options = [
+        "--redact-header",
+        "X-Person",
+        "--redact-query",
+        "who",
+        "--redact-field",
+        "user",
+        "--session-header",
+        "X-User",
+    ]
     with proxy(origin.url, *options, folder=tmp_path) as running, Wire.to(running.url) as client:
         for _ in range(20):
             assert post(client, body, headers, b"/v1?api_key=%b&who=%b&a=b" % (SECRET, SECRET)) == b"ok"

@@ -326,10 +326,9 @@ def test_nobody_there():
     [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"],
 )
 def test_an_answer_that_is_cut_off_stays_cut_off(talk, begun):
-    with talk(lambda wire: (wire.head(), wire.send(begun))) as client:
-        with pytest.raises((ConnectionError, EOFError)):
-            client.send(GET)
-            client.exactly(len(begun) + 1)
+    with talk(lambda wire: (wire.head(), wire.send(begun))) as client, pytest.raises((ConnectionError, EOFError)):
+        client.send(GET)
+        client.exactly(len(begun) + 1)
 
 
 def test_an_idle_connection_that_the_target_closes_is_closed(talk):
