@@ -3,8 +3,8 @@
     make bench-record                         60 s of load in 5 s blocks, about 70 s in all
     python -m benchmarks.recorder.run --rounds N --rate R --note TEXT
 
-500 requests per second go, in interleaved blocks so that what else the machine does hits all alike, straight to the demo
-server, through the proxy without its recording, and through the proxy that records. One paced connection each; the demo
+500 requests per second go, in interleaved blocks so that what else the machine does hits all alike, straight to the
+demo server, through the proxy without its recording, and through the proxy that records. One paced connection each; the
 server reads the body and answers at once (405), so that the latency is that of the wire and of the proxy.
 """
 
@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import json
 import os
 import platform
+import sqlite3
 import statistics
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from locust_adaptive.demo.process import DemoServer, ServerProcess
-from locust_adaptive.demo.workload import MODEL, workload
+from locust_adaptive.demo.workload import MODEL, make_workload
 from locust_adaptive.replay.store import Trace
 
 HERE = Path(__file__).parent
@@ -83,9 +86,9 @@ def proxy(target: str, *options: str) -> ServerProcess:
     return ServerProcess([*command, "--target", target, "--listen", "127.0.0.1:0", *options])
 
 
-def measure(rounds: int, rate: float) -> tuple[list[Way], int, bool]:
-    """The three ways, how many requests the trace has, and whether the secret is nowhere in its file."""
-    bodies = [request.body() for request in workload()]
+def measure(rounds: int, rate: float) -> tuple[list[Way], int, int, bool]:
+    """The three ways, how many requests the trace has and says it lost, and whether the secret is nowhere in its file."""
+    bodies = [request.body() for request in make_workload()]
     with tempfile.TemporaryDirectory() as folder, DemoServer() as server:
         out = Path(folder) / "bench.trace"
         with (
@@ -102,10 +105,12 @@ def measure(rounds: int, rate: float) -> tuple[list[Way], int, bool]:
             for way in ways:
                 way.connection.close()
         clean = SECRET.encode() not in out.read_bytes()
-        return ways, len(Trace.open(out)), clean
+        with closing(sqlite3.connect(out)) as db:
+            told = json.loads(db.execute("SELECT value FROM meta WHERE key = 'recording'").fetchone()[0])
+        return ways, len(Trace.open(out)), sum(told["arrivals_lost"].values()), clean
 
 
-def report(ways: list[Way], recorded: int, clean: bool, rate: float, note: str) -> str:
+def report(ways: list[Way], recorded: int, counted: int, clean: bool, rate: float, note: str) -> str:
     direct, relay, recorder = ways
     added = recorder.milliseconds(0.5) - relay.milliseconds(0.5)
     sent = len(recorder.latencies_s)
@@ -117,22 +122,22 @@ def report(ways: list[Way], recorded: int, clean: bool, rate: float, note: str) 
         "# What the recording proxy adds",
         "",
         f"`make bench-record`: {rate:g} requests/s in interleaved blocks of {BLOCK_S:g} s, {sent} requests each way, "
-        f"bodies of {statistics.median(map(len, (r.body() for r in workload()))):.0f} bytes (median). "
+        f"bodies of {statistics.median(map(len, (r.body() for r in make_workload()))):.0f} bytes (median). "
         f"Python {platform.python_version()}, {os.cpu_count()} cores.",
         *(["", note] if note else []),
         "",
         "| way | p50 ms | p90 ms | p99 ms | CPU of the proxy, us a request |",
         "|---|---|---|---|---|",
         *(
-            f"| {way.name} | {way.milliseconds(0.5):.3f} | {way.milliseconds(0.9):.3f} | {way.milliseconds(0.99):.3f} | "
-            + (f"{way.cpu_us:.0f} |" if way is not direct else "- |")
+            f"| {way.name} | {' | '.join(f'{way.milliseconds(share):.3f}' for share in (0.5, 0.9, 0.99))} | "
+            f"{'-' if way is direct else f'{way.cpu_us:.0f}'} |"
             for way in ways
         ),
         "",
         f"- Recorder minus relay, medians: {added:.3f} ms (reach: {REACH_MS:g} ms): {judged(added <= REACH_MS)}.",
         f"- CPU of the recorder: {recorder.cpu_us:.0f} us a request (reach: {REACH_CPU_US:g} us): "
-        f"{judged(recorder.cpu_us <= REACH_CPU_US)}; {recorder.cpu_us - relay.cpu_us:.0f} us of these are the recording.",
-        f"- Sent {sent}, in the trace {recorded}, lost {sent - recorded}.",
+        f"{judged(recorder.cpu_us <= REACH_CPU_US)}; the recording takes {recorder.cpu_us - relay.cpu_us:.0f} us of it.",
+        f"- Sent {sent}, in the trace {recorded}, counted as lost {counted}, neither {sent - recorded - counted}.",
         f"- The secret that every request carries is {'not' if clean else 'STILL'} in the file.",
     ]
     return "\n".join(lines) + "\n"
@@ -145,8 +150,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=500.0)
     parser.add_argument("--note", default="", help="what else the machine did, for RESULTS.md")
     arguments = parser.parse_args()
-    ways, recorded, clean = measure(arguments.rounds, arguments.rate)
-    text = report(ways, recorded, clean, arguments.rate, arguments.note)
+    ways, recorded, counted, clean = measure(arguments.rounds, arguments.rate)
+    text = report(ways, recorded, counted, clean, arguments.rate, arguments.note)
     (HERE / "RESULTS.md").write_text(text)
     print(text)
 
