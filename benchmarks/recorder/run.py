@@ -87,7 +87,7 @@ def proxy(target: str, *options: str) -> ServerProcess:
 
 
 def measure(rounds: int, rate: float) -> tuple[list[Way], int, int, bool]:
-    """The three ways, how many requests the trace has and says it lost, and whether the secret is nowhere in its file."""
+    """The three ways; how many requests the trace has, and says it lost; whether the secret is nowhere in it."""
     bodies = [request.body() for request in make_workload()]
     with tempfile.TemporaryDirectory() as folder, DemoServer() as server:
         out = Path(folder) / "bench.trace"
@@ -136,7 +136,7 @@ def report(ways: list[Way], recorded: int, counted: int, clean: bool, rate: floa
         "",
         f"- Recorder minus relay, medians: {added:.3f} ms (reach: {REACH_MS:g} ms): {judged(added <= REACH_MS)}.",
         f"- CPU of the recorder: {recorder.cpu_us:.0f} us a request (reach: {REACH_CPU_US:g} us): "
-        f"{judged(recorder.cpu_us <= REACH_CPU_US)}; the recording takes {recorder.cpu_us - relay.cpu_us:.0f} us of it.",
+        f"{judged(recorder.cpu_us <= REACH_CPU_US)}; {recorder.cpu_us - relay.cpu_us:.0f} us are the recording.",
         f"- Sent {sent}, in the trace {recorded}, counted as lost {counted}, neither {sent - recorded - counted}.",
         f"- The secret that every request carries is {'not' if clean else 'STILL'} in the file.",
     ]

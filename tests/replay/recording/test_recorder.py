@@ -1,4 +1,4 @@
-"""The recorder with its clock, its sleep and its disk in our hands: `run` is called here, and its sleep is the script."""
+"""The recorder with its clock and its disk in our hands: `run` is called here, and what it sleeps by is the script."""
 
 import json
 import os

@@ -53,6 +53,15 @@ def replying(answer, seen=None):
     return behave
 
 
+def cut_off(client, size):
+    """Whether the connection ends before so many bytes have come."""
+    try:
+        client.exactly(size)
+    except (ConnectionError, EOFError):
+        return True
+    return False
+
+
 def test_the_request_arrives_as_it_was_sent_but_for_this_hop(talk, origin):
     seen = []
     with talk(replying(OK, seen)) as client:
@@ -233,6 +242,19 @@ def test_an_early_refusal_of_a_large_body_is_seen(talk):
         pouring.join(5)
 
 
+def poured(wire, data):
+    """How many bytes can be sent, of 100 MB, until none has gone for a second."""
+    wire.socket.settimeout(1)
+    sent = 0
+    try:
+        while sent < 100_000_000:
+            wire.socket.sendall(data)
+            sent += len(data)
+    except TimeoutError:
+        pass
+    return sent
+
+
 def test_a_client_that_does_not_read_holds_the_server_up(talk):
     """Backpressure: of an endless answer only what buffers take is sent."""
     sent = []
@@ -240,18 +262,14 @@ def test_a_client_that_does_not_read_holds_the_server_up(talk):
     def behave(wire):
         wire.head()
         wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        wire.socket.settimeout(1)
-        with pytest.raises(TimeoutError):
-            for _ in range(1000):
-                wire.send(b"186a0\r\n" + b"x" * 100_000 + b"\r\n")
-                sent.append(100_000)
+        sent.append(poured(wire, b"186a0\r\n" + b"x" * 100_000 + b"\r\n"))
         done.set()
 
     done = threading.Event()
     with talk(behave) as client:
         client.send(GET)
         assert done.wait(10)
-    assert 0 < sum(sent) < 30_000_000
+    assert 0 < sent[0] < 30_000_000
 
 
 def test_a_server_that_does_not_read_holds_the_client_up(talk):
@@ -263,11 +281,7 @@ def test_a_server_that_does_not_read_holds_the_client_up(talk):
 
     with talk(behave) as client:
         client.send(b"POST / HTTP/1.1\r\nHost: me\r\nContent-Length: 100000000\r\n\r\n")
-        client.socket.settimeout(1)
-        sent = 0
-        with pytest.raises(TimeoutError):
-            for _ in range(1000):
-                sent += client.socket.send(b"x" * 100_000)
+        sent = poured(client, b"x" * 100_000)
         done.set()
     assert 0 < sent < 30_000_000
 
@@ -326,9 +340,8 @@ def test_nobody_there():
     [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"],
 )
 def test_an_answer_that_is_cut_off_stays_cut_off(talk, begun):
-    with talk(lambda wire: (wire.head(), wire.send(begun))) as client, pytest.raises((ConnectionError, EOFError)):
-        client.send(GET)
-        client.exactly(len(begun) + 1)
+    with talk(lambda wire: (wire.head(), wire.send(begun))) as client:
+        assert cut_off(client.send(GET), len(begun) + 30)
 
 
 def test_an_idle_connection_that_the_target_closes_is_closed(talk):
@@ -341,8 +354,7 @@ def test_a_connection_that_was_kept_too_long_is_broken_off_as_the_target_does(ta
     """No 502 for the race of an idle close: a client knows what to do when a reused connection closes."""
     with talk(lambda wire: (wire.head(), wire.send(OK), wire.head())) as client:
         assert client.send(GET).answer()[1] == b"ok"
-        with pytest.raises((ConnectionError, EOFError)):
-            client.send(GET).exactly(1)
+        assert cut_off(client.send(GET), 1)
 
 
 @pytest.mark.parametrize(
