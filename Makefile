@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-faults test-fast lint bench-live bench-search bench-search-subset bench-evidence bench-compare bench-ablation clean
+.PHONY: help demo test test-faults test-fast lint bench-live bench-search bench-search-subset bench-evidence bench-compare bench-ablation bench-record clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 21
@@ -66,6 +66,9 @@ bench-compare: $(VENV)/.installed-benchmark  ## false alarms and power of compar
 
 bench-ablation: $(VENV)/.installed-benchmark  ## our search without each of its parts (about 100 minutes on 2 cores); benchmarks/search/ABLATION.md
 	$(BIN)/python -m benchmarks.search.ablation
+
+bench-record: $(VENV)/.installed-dev  ## what the recording proxy adds to a request (about 70 s); results in benchmarks/recorder/
+	$(BIN)/python -m benchmarks.recorder.run
 
 clean:           ## remove what the targets made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
