@@ -221,7 +221,7 @@ def test_a_request_that_does_not_end_is_cut_off_after_the_grace(tmp_path):
         (["--bodies", "200%"], "--bodies '200%' must be a share"),
         (["--max-size", "lots"], "--max-size 'lots' is not a size"),
         (["--max-time", "0s"], "--max-time '0s' must be"),
-        (["--redact-field", "a..b"], "'a..b' is no path"),
+        (["--redact-field", "a..b"], "empty name"),
         (["--out", "there.trace"], "exists"),
         (["--listen", "192.0.2.1:1"], "cannot listen on 192.0.2.1:1"),
     ],

@@ -12,15 +12,12 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import json
 import os
 import platform
-import sqlite3
 import statistics
 import sys
 import tempfile
 import time
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,9 +102,8 @@ def measure(rounds: int, rate: float) -> tuple[list[Way], int, int, bool]:
             for way in ways:
                 way.connection.close()
         clean = SECRET.encode() not in out.read_bytes()
-        with closing(sqlite3.connect(out)) as db:
-            told = json.loads(db.execute("SELECT value FROM meta WHERE key = 'recording'").fetchone()[0])
-        return ways, len(Trace.open(out)), sum(told["arrivals_lost"].values()), clean
+        with Trace.open(out) as trace:
+            return ways, len(trace), sum(trace.info().dropped.values()), clean
 
 
 def report(ways: list[Way], recorded: int, counted: int, clean: bool, rate: float, note: str) -> str:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from .redaction import Redaction
+from ..redact import Redactor
+from .heads import ADDRESSES
 from .sessions import Sessions
 
 
@@ -35,13 +36,12 @@ class Plan:
         for name in ("max_size", "max_time", "max_body", "queue_bytes", "queue_arrivals"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
-        self.redaction()
+        self.redactor()
 
-    def redaction(self) -> Redaction:
+    def redactor(self) -> Redactor:
         """What to take out. The header that names the session goes too: the trace has its hash."""
-        return Redaction.of(
-            [*self.redact_headers, *filter(None, [self.session_header])], self.redact_query, self.redact_fields
-        )
+        named = [self.session_header] if self.session_header else []
+        return Redactor([*ADDRESSES, *self.redact_headers, *named], self.redact_query, self.redact_fields)
 
     def sessions(self, salt: bytes) -> Sessions:
         """How requests are joined, and which keep their bodies."""

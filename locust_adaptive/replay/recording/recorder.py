@@ -12,13 +12,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
+from ..provenance import Sampling
 from ..record import Record, TraceError
 from ..store import TraceWriter
-from .notes import note
+from .heads import repeatable
 from .plan import Plan
-from .redaction import Unreadable
 
 COMMIT_S = 0.04
 """How often the writer looks for work, and commits: with what it then takes, a kill loses at most the last 0.1 s."""
@@ -28,22 +27,6 @@ NOTE_S = 1.0
 """How often the counts in the file are brought up to date."""
 
 Headers = tuple[tuple[str, str], ...]
-
-
-class Item(NamedTuple):
-    """An arrival in the queue, redacted. `body` is None where it is not kept; it had `size` bytes all the same."""
-
-    due_ns: int
-    session: str
-    method: str
-    target: str
-    headers: Headers
-    body: bytes | None
-    size: int
-
-    def record(self) -> Record:
-        """As the trace stores it. Here, and only here, is decided what stands for a body that was not kept."""
-        return Record(self.due_ns, self.session, self.method, self.target, self.headers, self.body or b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +74,13 @@ class Arrival:
 
     def end(self) -> None:
         """The request is complete."""
+        if not self.size:
+            self.why = ""  # there was nothing to leave out
         self._recorder.put(self, *self._head, None if self.why else b"".join(self._pieces))
 
     def abandon(self) -> None:
         """The rest of the body will not come. The arrival counts; the body is no request to replay."""
+        self.size = max(self.size, 1)  # it was to have a body, or it would be complete
         if not self.why:
             self.leave_out("incomplete")
         self.end()
@@ -127,14 +113,14 @@ class Recorder:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.path, self.plan = Path(path), plan
-        self._redaction, self._sessions = plan.redaction(), plan.sessions(salt)
+        self._redactor, self._sessions = plan.redactor(), plan.sessions(salt)
         self._writer = TraceWriter(self.path, origin=origin, batch=BATCH + 1)
         for file in self._files():
             file.chmod(0o600)
         self._clock_ns, self._sleep = clock_ns, sleep
         self._zero_ns = wall_ns() - clock_ns()
         self._began_ns = clock_ns()
-        self._queue: deque[tuple[Item, int]] = deque()
+        self._queue: deque[tuple[Record, int]] = deque()
         # Of the thread of the requests:
         self._arrivals = self._held = 0
         self._left_out: Counter[str] = Counter()
@@ -146,7 +132,7 @@ class Recorder:
         self._ended, self._fault = "", False
         self._thread = threading.Thread(target=self.run, name="recorder", daemon=True)
         self._noted_ns = self._began_ns
-        note(self._writer, "recording", self._told())
+        self._note()
 
     # The requests' side.
 
@@ -198,28 +184,18 @@ class Recorder:
             self._lose(arrival, "queue full")
             return
         try:
-            if body is not None:
-                try:
-                    body = self._redaction.body(body, headers)
-                except Unreadable:
-                    arrival.leave_out("fields not found")
-                    body = None
-            item = Item(
-                due_ns,
-                session,
-                method,
-                self._redaction.target(target),
-                self._redaction.keep(headers),
-                body,
-                arrival.size,
-            )
+            kept, omitted = (b"", arrival.size) if body is None else (body, 0)
+            whole = Record(due_ns, session, method, target, repeatable(headers), kept, omitted=omitted)
+            record = self._redactor.redact(whole)
+            if record.omitted > omitted:
+                arrival.leave_out("fields not found")
         except Exception:
             # Whatever is wrong with the request or with us: it must not reach the file unredacted, nor harm its client.
             self._lose(arrival, "not redacted")
             return
         if arrival.why:
             self._left_out[arrival.why] += 1
-        self._queue.append((item, arrival.held))
+        self._queue.append((record, arrival.held))
 
     def start(self) -> None:
         """Write in a thread of our own, which does not keep the process alive."""
@@ -244,7 +220,7 @@ class Recorder:
             self._size,
             self._losses(),
             dict(self._left_out),
-            dict(self._redaction.counts),
+            dict(self._redactor.counts),
             self._ended,
             self._fault,
         )
@@ -268,7 +244,7 @@ class Recorder:
             self._ended = "it was stopped" if self._stopping else limit
             self._drain()
             self._give_up("after the end")
-            note(self._writer, "recording", self._told())
+            self._note()
             self._writer.finalise()
             self._size = self._measure()
             if not self._written:
@@ -291,16 +267,15 @@ class Recorder:
         while self._queue and self._size < self.plan.max_size:
             bodies, held, refused = 0, 0, 0
             batch = [self._queue[i] for i in range(min(BATCH, len(self._queue)))]
-            for item, size in batch:
+            for record, size in batch:
                 held += size
-                record = item.record()
                 try:
                     record.check()
                 except TraceError:
                     refused += 1
                 else:
                     self._writer.append(record)
-                    bodies += item.body is not None
+                    bodies += not record.omitted
             self._writer.commit()
             for _ in batch:
                 self._queue.popleft()
@@ -312,7 +287,7 @@ class Recorder:
             self._size = self._measure()
         if (now := self._clock_ns()) - self._noted_ns >= NOTE_S * 1e9:
             self._noted_ns = now
-            note(self._writer, "recording", self._told())
+            self._note()
 
     def _give_up(self, why: str) -> None:
         if self._queue:
@@ -324,18 +299,19 @@ class Recorder:
         both.update(dict(self._refused))
         return dict(both)
 
-    def _told(self) -> dict[str, object]:
-        """What the trace says of how it was recorded."""
-        plan = self.plan
-        return {
-            "bodies": plan.bodies,
-            "seed": plan.seed,
-            "session": "header" if plan.session_header else "cookie" if plan.session_cookie else "connection",
-            "redact": {"headers": plan.redact_headers, "query": plan.redact_query, "fields": plan.redact_fields},
-            "redacted": dict(self._redaction.counts),
-            "arrivals_lost": self._losses(),
-            "bodies_left_out": dict(self._left_out),
-        }
+    def _note(self) -> None:
+        """Say in the trace how it was recorded."""
+        share = self.plan.bodies
+        steps: list[Sampling] = []
+        if share < 1:
+            steps.append({"of": "bodies", "share": share, "how": f"by session, seed {self.plan.seed}"})
+        for why, n in sorted(dict(self._left_out).items()):
+            if why != "not sampled":
+                steps.append({"of": "bodies", "share": None, "how": f"{n} not kept: {why}"})
+        self._writer.note("redactions", dict(self._redactor.counts))
+        self._writer.note("sampling", steps)
+        self._writer.note("dropped", self._losses())
+        self._writer.commit()
 
     def _measure(self) -> int:
         size = 0

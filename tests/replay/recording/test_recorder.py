@@ -1,8 +1,6 @@
 """The recorder with its clock and its disk in our hands: `run` is called here, and what it sleeps by is the script."""
 
-import json
 import os
-import sqlite3
 from collections import Counter
 
 import pytest
@@ -12,6 +10,7 @@ from hypothesis import strategies as st
 from locust_adaptive.replay.record import TraceError
 from locust_adaptive.replay.recording.plan import Plan
 from locust_adaptive.replay.recording.recorder import BATCH, Recorder
+from locust_adaptive.replay.redact import Redactor
 from locust_adaptive.replay.store import Trace, TraceWriter, seal
 
 S = 10**9
@@ -53,8 +52,8 @@ def records(path):
 
 
 def told(path):
-    with sqlite3.connect(path) as db:
-        return json.loads(db.execute("SELECT value FROM meta WHERE key = 'recording'").fetchone()[0])
+    with Trace.open(path) as trace:
+        return trace.info()
 
 
 def test_what_comes_in_is_in_the_trace(tmp_path):
@@ -78,7 +77,7 @@ def test_what_comes_in_is_in_the_trace(tmp_path):
     assert (progress.lost, progress.left_out, progress.fault) == ({}, {}, False)
     assert progress.size == path.stat().st_size
     assert os.listdir(tmp_path) == ["t.trace"]
-    assert told(path)["redacted"] == {"header authorization": 3}
+    assert told(path).redactions == {"header authorization": 3}
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -115,7 +114,7 @@ def test_a_full_queue_drops_bodies_then_arrivals_and_counts_both(tmp_path):
     progress = recorder.progress()
     assert (progress.arrivals, progress.written, progress.bodies) == (7, 5, 3)
     assert (progress.lost, progress.left_out) == ({"queue full": 2}, {"queue full": 2})
-    assert told(tmp_path / "t.trace")["arrivals_lost"] == {"queue full": 2}
+    assert told(tmp_path / "t.trace").dropped == {"queue full": 2}
     assert [record.body[:1] for record in records(tmp_path / "t.trace")] == [b"x", b"x", b"", b"", b"y"]
 
 
@@ -161,14 +160,14 @@ def test_what_cannot_be_sent_is_counted_and_the_rest_kept(tmp_path):
 
 def test_a_fault_of_ours_in_redaction_loses_the_arrival_and_harms_nobody(tmp_path, monkeypatch):
     recorder = Scripted(tmp_path / "t.trace", lambda: recorder.send(b"CANARY"), lambda: recorder.send(b"fine", "/b"))
-    real = type(recorder._redaction).target
+    real = Redactor.redact
 
-    def broken(self, target):
-        if target == "/":
+    def broken(self, record):
+        if record.path == "/":
             raise RuntimeError("a bug")
-        return real(self, target)
+        return real(self, record)
 
-    monkeypatch.setattr(type(recorder._redaction), "target", broken)
+    monkeypatch.setattr(Redactor, "redact", broken)
     recorder.run()
     assert recorder.progress().lost == {"not redacted": 1}
     assert b"CANARY" not in (tmp_path / "t.trace").read_bytes()
@@ -244,7 +243,7 @@ def test_an_existing_file_is_an_error_before_anything_starts(tmp_path):
     "plan", [{"bodies": 1.1}, {"bodies": -0.1}, {"max_size": 0}, {"max_time": 0}, {"redact_fields": ("a..b",)}]
 )
 def test_a_plan_that_is_none_is_refused(plan):
-    with pytest.raises(ValueError, match=r"between|above 0|no path"):
+    with pytest.raises(ValueError, match=r"between|above 0|empty name"):
         Plan(**plan)
 
 
