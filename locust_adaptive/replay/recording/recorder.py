@@ -91,10 +91,13 @@ class Arrival:
 
     def end(self) -> None:
         """The request is complete."""
+        if not self.size:
+            self.why = ""  # there was nothing to leave out
         self._recorder.put(self, *self._head, None if self.why else b"".join(self._pieces))
 
     def abandon(self) -> None:
         """The rest of the body will not come. The arrival counts; the body is no request to replay."""
+        self.size = max(self.size, 1)  # it was to have a body, or it would be complete
         if not self.why:
             self.leave_out("incomplete")
         self.end()
