@@ -140,9 +140,10 @@ def test_large_unsampled_and_unreadable_bodies_leave_their_arrivals(tmp_path):
     recorder.run()
     assert recorder.progress().left_out == {"larger than the limit": 1, "fields not found": 1}
     assert [record.body for record in records(tmp_path / "t.trace")] == [b"", b"", b"fine"]
-    recorder = Scripted(tmp_path / "u.trace", lambda: recorder.send(b"CANARY"), bodies=0.0)
+    recorder = Scripted(tmp_path / "u.trace", lambda: [recorder.send(b"CANARY"), recorder.send(b"")], bodies=0.0)
     recorder.run()
     assert recorder.progress().left_out == {"not sampled": 1}
+    assert recorder.progress().bodies == 1  # an empty one is all there
     assert b"CANARY" not in (tmp_path / "u.trace").read_bytes()
 
 
