@@ -41,7 +41,7 @@ def is_secret(name: str) -> bool:
 class Redactor:
     """Takes headers, query parameters and JSON fields out of records.
 
-    `headers` and `query` are names in any case, beside `CREDENTIALS`, `SIGNATURES` and what `is_secret`, which always go.
+    `headers` and `query` are names in any case; `CREDENTIALS`, `SIGNATURES` and what `is_secret` go in any case.
     A field is a path of keys with dots (`user.email`): lists on the way are entered, and of an object or a list every
     value is replaced. `counts` says what was taken out, by name; `unsearched` counts the bodies, not JSON, in which no
     field was looked for. Raises `TraceError` for an empty name.

@@ -140,6 +140,11 @@ def test_large_unsampled_and_unreadable_bodies_leave_their_arrivals(tmp_path):
     recorder.run()
     assert recorder.progress().left_out == {"larger than the limit": 1, "fields not found": 1}
     assert [record.body for record in records(tmp_path / "t.trace")] == [b"", b"", b"fine"]
+    assert [record.omitted for record in records(tmp_path / "t.trace")] == [11, 9, 0]
+    assert [step["how"] for step in told(tmp_path / "t.trace").sampling] == [
+        "1 not kept: fields not found",
+        "1 not kept: larger than the limit",
+    ]
     recorder = Scripted(tmp_path / "u.trace", lambda: [recorder.send(b"CANARY"), recorder.send(b"")], bodies=0.0)
     recorder.run()
     assert recorder.progress().left_out == {"not sampled": 1}
