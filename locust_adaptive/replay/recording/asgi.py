@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from .plan import Plan
-from .recorder import Arrival, Recorder
+from .arrival import Arrival
+from .recorder import Recorder
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from . import hop
-from .recorder import Arrival
+from .arrival import Arrival
 
 if TYPE_CHECKING:
     from .relay import Relay
@@ -57,7 +57,7 @@ class ClientSide(asyncio.Protocol):
         self._coming: Request | None = None  # whose body is being read
         self._came: list[Arrival] = []
         self._refusal: tuple[int, str] | None = None
-        self._arrived_ns = 0
+        self._now_ns = self._began_ns = 0
 
     @property
     def idle(self) -> bool:
@@ -106,7 +106,7 @@ class ClientSide(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        self._arrived_ns = self._relay.now_ns()
+        self._now_ns = self._relay.now_ns()
         try:
             self._feed(data)
         except HttpParserError as fault:
@@ -135,6 +135,7 @@ class ClientSide(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._url, self._headers, self._head_size = b"", [], 1
+        self._began_ns = self._now_ns
 
     def on_url(self, part: bytes) -> None:
         self._url += part
@@ -159,7 +160,7 @@ class ClientSide(asyncio.Protocol):
         old = self._parser.get_http_version() == "1.0"
         request = Request(method, keep=self._parser.should_keep_alive(), chunked=bool(codings), old=old)
         request.out.append(self._relay.request_head(request, self._url, headers))
-        request.arrival = self._relay.arrival(method, self._url, headers, self._name, self._arrived_ns)
+        request.arrival = self._relay.arrival(method, self._url, headers, self._name, self._began_ns)
         self.requests.append(request)
         self._coming = request
 

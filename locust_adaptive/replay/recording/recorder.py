@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from ..record import Record, TraceError
 from ..store import TraceWriter
+from .arrival import Arrival, Headers
 from .notes import note
 from .plan import Plan
 from .redaction import Unreadable
@@ -26,8 +27,6 @@ BATCH = 64
 """Arrivals in a commit, at most."""
 NOTE_S = 1.0
 """How often the counts in the file are brought up to date."""
-
-Headers = tuple[tuple[str, str], ...]
 
 
 class Item(NamedTuple):
@@ -63,50 +62,6 @@ class Progress:
     redacted: dict[str, int]
     ended: str
     fault: bool  # it ended by a fault: the file is there, and unfinished
-
-
-class Arrival:
-    """A request whose body is still coming: `feed` its pieces, then `end` it, or `abandon` it when the client goes."""
-
-    __slots__ = ("_head", "_pieces", "_recorder", "held", "size", "why")
-
-    def __init__(self, recorder: "Recorder", head: tuple[int, str, str, str, Headers], kept: bool) -> None:
-        self._recorder, self._head = recorder, head
-        self._pieces: list[bytes] = []
-        self.size = 0  # bytes of the body so far
-        self.held = 0  # of these, bytes that wait in memory
-        self.why = "" if kept else "not sampled"  # the body is not kept
-
-    def feed(self, piece: bytes) -> None:
-        """A piece of the body."""
-        self.size += len(piece)
-        if self.why:
-            return
-        if self.size > self._recorder.plan.max_body:
-            self.leave_out("larger than the limit")
-        elif not self._recorder.hold(self, len(piece)):
-            self.leave_out("queue full")
-        else:
-            self._pieces.append(piece)
-
-    def end(self) -> None:
-        """The request is complete."""
-        if not self.size:
-            self.why = ""  # there was nothing to leave out
-        self._recorder.put(self, *self._head, None if self.why else b"".join(self._pieces))
-
-    def abandon(self) -> None:
-        """The rest of the body will not come. The arrival counts; the body is no request to replay."""
-        self.size = max(self.size, 1)  # it was to have a body, or it would be complete
-        if not self.why:
-            self.leave_out("incomplete")
-        self.end()
-
-    def leave_out(self, why: str) -> None:
-        """Do not keep the body."""
-        self.why = why
-        self._pieces.clear()
-        self._recorder.release(self)
 
 
 class Recorder:

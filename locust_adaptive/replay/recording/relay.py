@@ -16,7 +16,8 @@ from .clientside import ClientSide, Request
 from .targetside import TargetSide
 
 if TYPE_CHECKING:
-    from .recorder import Arrival, Recorder
+    from .arrival import Arrival
+from .recorder import Recorder
 
 SWEEP_S = 0.5
 """How often it is looked for answers that are overdue."""
