@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import quote
 
-from .plan import Plan
 from .arrival import Arrival
+from .plan import Plan
 from .recorder import Recorder
 
 Message = MutableMapping[str, Any]

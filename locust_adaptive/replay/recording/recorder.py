@@ -219,11 +219,11 @@ class Recorder:
         Where no arrival was written no file is left.
         """
         try:
-            while not self._stopping and not (limit := self._limit()):
+            while not (limit := self._limit()) and not self._stopping:
                 self._drain()
                 self._sleep(COMMIT_S)
             # In this order: what comes in from here on counts as lost.
-            self._ended = "it was stopped" if self._stopping else limit
+            self._ended = limit or "it was stopped"
             self._drain()
             self._give_up("after the end")
             note(self._writer, "recording", self._told())

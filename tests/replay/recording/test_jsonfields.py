@@ -57,13 +57,8 @@ def test_only_the_fields_change_and_the_length_stays(document, paths, style):
     if out != text:
         assert count > 0
     for path in paths:
-        for leaf in leaves_at(json.loads(out), path):
-            assert (
-                leaf is None
-                or isinstance(leaf, bool)
-                or (isinstance(leaf, str) and set(leaf) <= {"x"})
-                or (isinstance(leaf, int | float) and set(repr(leaf)) <= set("1.-e+inf0"))
-            ), (leaf, path)
+        for leaf in leaves_at(json.loads(out, parse_int=str, parse_float=str), path):
+            assert leaf is None or isinstance(leaf, bool) or set(leaf) <= {"x"} or set(leaf) <= set("1.-+eE"), path
 
 
 @given(st.text(min_size=1, max_size=30), st.booleans())

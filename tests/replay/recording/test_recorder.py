@@ -6,7 +6,7 @@ import sqlite3
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from locust_adaptive.replay.record import TraceError
@@ -256,6 +256,7 @@ EVENTS = st.lists(
 
 
 @given(EVENTS)
+@settings(max_examples=30)
 def test_every_arrival_and_every_byte_is_accounted_for(tmp_path_factory, events):
     open_ = {}
     counts = Counter()
