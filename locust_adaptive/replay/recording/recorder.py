@@ -21,7 +21,7 @@ from .notes import note
 from .plan import Plan
 from .redaction import Unreadable
 
-COMMIT_S = 0.04
+COMMIT_S = 0.06
 """How often the writer looks for work, and commits: with what it then takes, a kill loses at most the last 0.1 s."""
 BATCH = 64
 """Arrivals in a commit, at most."""
@@ -253,11 +253,12 @@ class Recorder:
                 held += size
                 record = item.record()
                 try:
-                    record.check()
+                    self._writer.append(record)
                 except TraceError:
+                    if _storable(record):
+                        raise  # then it is the disk
                     refused += 1
                 else:
-                    self._writer.append(record)
                     bodies += item.body is not None
             self._writer.commit()
             for _ in batch:
@@ -303,3 +304,11 @@ class Recorder:
 
     def _files(self) -> list[Path]:
         return [file for file in (self.path, self.path.with_name(self.path.name + "-wal")) if file.exists()]
+
+
+def _storable(record: Record) -> bool:
+    try:
+        record.check()
+    except TraceError:
+        return False
+    return True
