@@ -98,7 +98,7 @@ def record(
         try:
             asyncio.run(_serve(relay, recorder, host, port, grace_s, out))
         finally:
-            ended = recorder and _seal(recorder, out)
+            ended = None if recorder is None else _seal(recorder, out)
     if ended is not None:
         _summary(ended, out)
 

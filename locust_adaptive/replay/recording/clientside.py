@@ -127,9 +127,10 @@ class ClientSide(asyncio.Protocol):
             self._parser.feed_data(data)
         except HttpParserUpgrade as offset:
             # Another protocol was offered, HTTP/2 say. A server may ignore that, and we do; but the parser stops there.
-            close = b"close" if b"close" in hop.tokens(self._headers, b"connection") else b""
+            found = hop.fields(self._headers)
+            close = b"close" if b"close" in hop.tokens(found, b"connection") else b""
             line = b"%b %b HTTP/1.1" % (self._parser.get_method(), self._url)
-            plain = hop.head(line, hop.crossing(self._headers, frozenset({b"http2-settings"})), close)
+            plain = hop.head(line, hop.crossing(self._headers, found, frozenset({b"http2-settings"})), close)
             self._parser = HttpRequestParser(self)
             self._feed(plain + data[offset.args[0] :])
 
@@ -146,20 +147,21 @@ class ClientSide(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._head_size = 0
         headers, method = self._headers, self._parser.get_method()
-        codings = hop.tokens(headers, b"transfer-encoding")
+        found = hop.fields(headers)
+        codings = hop.tokens(found, b"transfer-encoding")
         if method == b"CONNECT":
             self._refuse_head(501, "CONNECT is for forward proxies; this one has one target")
         if codings - {b"chunked"}:
             self._refuse_head(501, "of the transfer codings only chunked is relayed")
         if self._parser.should_upgrade():
-            if b"websocket" in hop.tokens(headers, b"upgrade"):
+            if b"websocket" in hop.tokens(found, b"upgrade"):
                 self._refuse_head(501, "WebSockets are not relayed; connect them to the target itself")
             return
         if self._url.startswith((b"http://", b"https://")):  # the absolute form, RFC 9112, 3.2.2
             self._url = b"/" + self._url.partition(b"://")[2].partition(b"/")[2]
         old = self._parser.get_http_version() == "1.0"
         request = Request(method, keep=self._parser.should_keep_alive(), chunked=bool(codings), old=old)
-        request.out.append(self._relay.request_head(request, self._url, headers))
+        request.out.append(self._relay.request_head(request, self._url, headers, found))
         request.arrival = self._relay.arrival(method, self._url, headers, self._name, self._began_ns)
         self.requests.append(request)
         self._coming = request

@@ -4,7 +4,6 @@ Everything is bytes: what passes, passes unchanged, in its order, repeated names
 """
 
 import http
-from collections.abc import Iterable
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -22,17 +21,25 @@ OF_A_HOP = frozenset(
 """RFC 9110, 7.6.1. Not Transfer-Encoding and Trailer: bodies cross in the coding in which they come."""
 
 
-def tokens(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> set[bytes]:
+def fields(headers: Headers) -> dict[bytes, bytes]:
+    """The values by name in lower case, those of a repeated name joined by commas (RFC 9110, 5.3)."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        key = name.lower()
+        found[key] = found[key] + b"," + value if key in found else value
+    return found
+
+
+def tokens(found: dict[bytes, bytes], name: bytes) -> set[bytes]:
     """The members of a list header, in lower case."""
-    values = [value for key, value in headers if key.lower() == name]
-    return {token.strip() for token in b",".join(values).lower().split(b",")} - {b""} if values else set()
+    value = found.get(name)
+    return {token.strip() for token in value.lower().split(b",")} - {b""} if value else set()
 
 
-def crossing(headers: Headers, hidden: frozenset[bytes] = frozenset()) -> Headers:
+def crossing(headers: Headers, found: dict[bytes, bytes], hidden: frozenset[bytes] = frozenset()) -> Headers:
     """The headers that pass: not those of this hop, nor what Connection names, nor the `hidden` ones (lower case)."""
-    named = tokens(headers, b"connection") - {b"content-length", b"transfer-encoding", b"host"}
-    out = OF_A_HOP | hidden | named if named or hidden else OF_A_HOP
-    return [pair for pair in headers if pair[0].lower() not in out]
+    out = OF_A_HOP | hidden | tokens(found, b"connection") - {b"content-length", b"transfer-encoding", b"host"}
+    return headers if out.isdisjoint(found) else [pair for pair in headers if pair[0].lower() not in out]
 
 
 def head(first: bytes, headers: Headers, connection: bytes = b"") -> bytes:

@@ -20,7 +20,7 @@ from .arrival import Arrival, Headers
 from .heads import repeatable
 from .plan import Plan
 
-COMMIT_S = 0.04
+COMMIT_S = 0.06
 """How often the writer looks for work, and commits: with what it then takes, a kill loses at most the last 0.1 s."""
 BATCH = 64
 """Arrivals in a commit, at most."""
@@ -225,11 +225,12 @@ class Recorder:
             for record, size in batch:
                 held += size
                 try:
-                    record.check()
+                    self._writer.append(record)
                 except TraceError:
+                    if _storable(record):
+                        raise  # then it is the disk
                     refused += 1
                 else:
-                    self._writer.append(record)
                     bodies += not record.omitted
             self._writer.commit()
             for _ in batch:
@@ -276,3 +277,11 @@ class Recorder:
 
     def _files(self) -> list[Path]:
         return [file for file in (self.path, self.path.with_name(self.path.name + "-wal")) if file.exists()]
+
+
+def _storable(record: Record) -> bool:
+    try:
+        record.check()
+    except TraceError:
+        return False
+    return True

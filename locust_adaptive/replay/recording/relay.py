@@ -100,13 +100,13 @@ class Relay:
         self._clients.discard(client)
         self._gone.set()
 
-    def request_head(self, request: Request, url: bytes, headers: hop.Headers) -> bytes:
-        """The head that the target gets."""
+    def request_head(self, request: Request, url: bytes, headers: hop.Headers, found: dict[bytes, bytes]) -> bytes:
+        """The head that the target gets, of `headers` and their `hop.fields`."""
         self.requests += 1
-        crossing = hop.crossing(headers)
-        if not self._keep_host:
-            crossing = [pair for pair in crossing if pair[0].lower() != b"host"]
-            crossing.insert(0, (b"Host", self._authority))
+        if self._keep_host:
+            crossing = hop.crossing(headers, found)
+        else:
+            crossing = [(b"Host", self._authority), *hop.crossing(headers, found, frozenset({b"host"}))]
         request.keep = request.keep and not self.closing
         version = b"1.0" if request.old else b"1.1"
         wish = b"close" if not request.keep else b"keep-alive" if request.old else b""

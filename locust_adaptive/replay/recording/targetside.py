@@ -129,21 +129,21 @@ class TargetSide(asyncio.Protocol):
         line = b"HTTP/1.1 %d %b" % (status, self._reason)
         if status < 200:
             if not request.old:
-                self._out.append(hop.head(line, hop.crossing(headers)))
+                self._out.append(hop.head(line, hop.crossing(headers, hop.fields(headers))))
             return
+        found = hop.fields(headers)
         old = self._parser.get_http_version() == "1.0"
-        connection = hop.tokens(headers, b"connection")
-        names = {name.lower() for name, _ in headers}
+        connection = hop.tokens(found, b"connection")
         bare = request.method == b"HEAD" or status in (204, 304)
-        self._chunked = b"chunked" in hop.tokens(headers, b"transfer-encoding")
-        self._until_end = not (bare or self._chunked or b"content-length" in names)
+        self._chunked = b"chunked" in hop.tokens(found, b"transfer-encoding")
+        self._until_end = not (bare or self._chunked or b"content-length" in found)
         self._keep = b"keep-alive" in connection if old else b"close" not in connection
         self._keep = self._keep and not self._until_end
         hidden: frozenset[bytes] = frozenset()
         if self._chunked and request.old:  # who cannot read chunks reads to the end
             hidden, self._chunked, self._keep = frozenset({b"transfer-encoding", b"trailer"}), False, False
         wish = b"close" if not (self._keep and request.keep) else b"keep-alive" if request.old else b""
-        self._out.append(hop.head(line, hop.crossing(headers, hidden), wish))
+        self._out.append(hop.head(line, hop.crossing(headers, found, hidden), wish))
         self.begun = self._final = True
         self._done = request.method == b"HEAD"
 

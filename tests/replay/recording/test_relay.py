@@ -1,6 +1,7 @@
 """The proxy between a bare client and a scripted server: what passes, when, and what happens when one of them fails."""
 
 import socket
+import ssl
 import struct
 import threading
 from contextlib import contextmanager
@@ -396,3 +397,31 @@ def test_the_absolute_form_and_the_clients_host(origin):
         [b"GET /a?b HTTP/1.1", b"Host: me"],
         [b"GET / HTTP/1.1", b"Host: me"],
     ]
+
+
+def test_a_target_with_tls_is_verified(monkeypatch, tmp_path):
+    trustme = pytest.importorskip("trustme", reason="makes the certificate: pip install trustme")
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+
+    def behave(wire):
+        try:
+            secure = Wire(context.wrap_socket(wire.socket, server_side=True))
+        except ssl.SSLError:
+            return  # who does not trust us goes
+        for _ in range(2):
+            assert secure.head().endswith(b"\r\n\r\n")
+            secure.send(OK)
+
+    with Origin(behave) as origin:
+        target = origin.url.replace("http://", "https://")
+        with proxy(target) as running, Wire.to(running.url) as client:
+            head, body = client.send(GET).answer()
+            assert head.startswith(b"HTTP/1.1 502")
+            assert b"certificate verify failed" in body
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        with proxy(target) as running, Wire.to(running.url) as client:
+            assert [client.send(GET).answer()[1] for _ in range(2)] == [b"ok", b"ok"]
+        assert origin.faults == []
