@@ -183,9 +183,13 @@ def test_a_reader_that_has_seen_enough_ends_an_export_quietly(tmp_path):
 def test_progress_is_shown_to_a_person_who_watches(tmp_path, day):
     person, terminal = pty.openpty()
     done = subprocess.run([*COMMAND, "verify", day], stderr=terminal, stdout=subprocess.PIPE, timeout=60, check=True)
+    os.write(terminal, b"END")
+    shown = b""
+    while not shown.endswith(b"END"):
+        shown += os.read(person, 65536)
     os.close(terminal)
-    shown = os.read(person, 65536).decode()
     os.close(person)
+    shown = shown.decode()
     assert done.stdout.endswith(b"sound\n")
     assert all(step in shown for step in ("the file", "bodies", "sessions", "requests"))
     assert "100%" in shown

@@ -2,8 +2,8 @@
 
     python benchmarks/trace/run.py [--requests 1000000] [--folder FOLDER]
 
-The trace is made in FOLDER (1 million requests: about 2 minutes, 0.7 GB) and kept there for the next time. Each figure is
-of a fresh process, the median of five.
+The trace is made in FOLDER (1 million requests: about 2 minutes, 0.7 GB) and kept there for the next time. Each figure
+is of a fresh process, the median of five.
 """
 
 from __future__ import annotations

@@ -67,8 +67,7 @@ class Redactor:
                 self.counts["header with a secret's name"] += 1  # there is no end to the names that clients send
             else:
                 headers.append(header)
-        path = self._path(record.path)
-        changed = dataclasses.replace(record, headers=tuple(headers), path=path)
+        changed = dataclasses.replace(record, headers=tuple(headers), path=self._path(record.path))
         if record.name.startswith(record.path.partition("?")[0] + "?"):  # a name with a query would keep its secrets
             changed = dataclasses.replace(changed, name=self._path(record.name))
         if self._fields and record.body:
@@ -122,7 +121,7 @@ def _claims_json(record: Record) -> bool:
 def _json_bytes(record: Record) -> int:
     """How much of the body should be JSON: all, or what KServe V2 says stands before its raw tensors."""
     told = _header(record, "inference-header-content-length")
-    return min(int(told), len(record.body)) if re.fullmatch("[0-9]{1,9}", told) else len(record.body)
+    return int(told) if re.fullmatch("[1-9][0-9]{0,8}", told) else len(record.body)
 
 
 def _blank(value: bytes) -> bytes:

@@ -48,7 +48,7 @@ def verify(path: Path, progress: Progress = lambda _, rows, __: rows) -> Iterato
 def _file(trace: Trace, db: sqlite3.Connection, progress: Progress) -> Iterator[str]:
     for (said,) in progress("the file", db.execute(f"PRAGMA integrity_check({2 * FAULTS})"), 1):
         if said != "ok":
-            yield f"the file: {said}"
+            yield f"the file: {' '.join(said.split())}"
 
 
 def _said(trace: Trace, db: sqlite3.Connection, progress: Progress) -> Iterator[str]:

@@ -62,11 +62,12 @@ VALUES = st.recursive(
 
 
 def blanked(value, keys):
-    """The law: what a reader of the JSON should find."""
+    """The value with each scalar at `keys` (None: nowhere) made the same: what is not there must not have changed."""
     if isinstance(value, list):
         return [blanked(part, keys) for part in value]
     if isinstance(value, dict):
-        return {k: blanked(v, keys[1:] if keys[:1] == (k,) else () if keys == () else None) for k, v in value.items()}
+        below = {key: keys if not keys else keys[1:] if keys[0] == key else None for key in value}
+        return {key: blanked(part, below[key]) for key, part in value.items()}
     return "blank" if keys == () else value
 
 
