@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .faults import faults, terminable
+from .record import record
 from .tracelook import head, verify
 from .tracemake import export, redact, sample
 
@@ -19,7 +20,7 @@ def trace() -> None:
     """Make and look into traces: recorded requests for replay."""
 
 
-for _command in (head, verify, sample, redact, export):
+for _command in (record, head, verify, sample, redact, export):
     trace.add_command(_command)
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from json.decoder import JSONDecoder, scanstring  # type: ignore[attr-defined]
 from urllib.parse import unquote_plus
 
@@ -23,18 +24,27 @@ SIGNATURES = frozenset(
     ]
 )
 """Query parameters that are secrets (RFC 6750, 2.3; presigned URLs), in lower case."""
+SECRET_WORDS = ("apikey", "auth", "credential", "passw", "secret", "signature", "token")
+"""A header or query parameter whose name holds one of these, with - and _ left out, is a secret, too."""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = JSONDecoder(parse_int=str, parse_float=str, strict=False)  # to get past a value; numbers need no reading
 
 
+@lru_cache(4096)  # the same names come again and again
+def is_secret(name: str) -> bool:
+    """Does the name of a header or parameter, in lower case, say that its value is a secret?"""
+    squeezed = name.replace("-", "").replace("_", "")
+    return any(word in squeezed for word in SECRET_WORDS)
+
+
 class Redactor:
     """Takes headers, query parameters and JSON fields out of records.
 
-    `headers` and `query` are names in any case, beside `CREDENTIALS` and `SIGNATURES`, which always go. A field is a
-    path of keys with dots (`user.email`): lists on the way are entered, and of an object or a list every value is
-    replaced. `counts` says what was taken out, by name; `unsearched` counts the bodies, not JSON, in which no field was
-    looked for. Raises `TraceError` for an empty name.
+    `headers` and `query` are names in any case; `CREDENTIALS`, `SIGNATURES` and what `is_secret` go in any case.
+    A field is a path of keys with dots (`user.email`): lists on the way are entered, and of an object or a list every
+    value is replaced. `counts` says what was taken out, by name; `unsearched` counts the bodies, not JSON, in which no
+    field was looked for. Raises `TraceError` for an empty name.
     """
 
     def __init__(self, headers: Iterable[str] = (), query: Iterable[str] = (), fields: Iterable[str] = ()) -> None:
@@ -48,10 +58,16 @@ class Redactor:
 
     def redact(self, record: Record) -> Record:
         """The record without the secrets; body and path as long as they were."""
-        headers = tuple(pair for pair in record.headers if pair[0].lower() not in self._headers)
-        names = (name.lower() for name, _ in record.headers)
-        self.counts.update(f"header {name}" for name in names if name in self._headers)
-        changed = dataclasses.replace(record, headers=headers, path=self._path(record.path))
+        headers = []
+        for header in record.headers:
+            name = header[0].lower()
+            if name in self._headers:
+                self.counts[f"header {name}"] += 1
+            elif is_secret(name):
+                self.counts["header with a secret's name"] += 1  # there is no end to the names that clients send
+            else:
+                headers.append(header)
+        changed = dataclasses.replace(record, headers=tuple(headers), path=self._path(record.path))
         if record.name.startswith(record.path.partition("?")[0] + "?"):  # a name with a query would keep its secrets
             changed = dataclasses.replace(changed, name=self._path(record.name))
         if self._fields and record.body:
@@ -70,9 +86,10 @@ class Redactor:
 
     def _parameter(self, match: re.Match[str]) -> str:
         name = unquote_plus(match[1]).lower()
-        if name not in self._query or not match[2]:
+        known = name in self._query
+        if not (known or is_secret(name)) or not match[2]:
             return match[0]
-        self.counts[f"query {name}"] += 1
+        self.counts[f"query {name}" if known else "query parameter with a secret's name"] += 1
         return f"{match[1]}={FILL * len(match[2])}"
 
     def _body(self, record: Record) -> bytes:
@@ -95,6 +112,9 @@ def _header(record: Record, name: str) -> str:
 
 
 def _claims_json(record: Record) -> bool:
+    """Might there be JSON in what is none as it stands? In what is compressed, too."""
+    if _header(record, "content-encoding").lower() not in ("", "identity"):
+        return True
     return "json" in _header(record, "content-type").lower() or record.body.lstrip()[:1] in (b"{", b"[")
 
 

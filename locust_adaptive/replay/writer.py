@@ -34,7 +34,7 @@ class TraceWriter:
     """Appends records to a new trace. As a context manager it finalises on success and keeps what it has on an error.
 
     `origin` says where the records come from. Records need not come in order of time, and `due_ns` may count from any
-    zero. Every `batch` records are one transaction; `commit` ends one early. One writer, one thread.
+    zero. Every `batch` records are one transaction; `commit` ends one early. One writer, one thread at a time.
     Raises `TraceError` when the file exists, cannot be made, a record cannot be sent, or the disk fails: then the batch
     in hand may be lost, `committed` tells what is safe, and the writer can go on once there is space again.
     """
@@ -201,7 +201,7 @@ def seal(path: str | os.PathLike[str]) -> None:
 
 
 def _new(path: Path, origin: str) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None)
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         db.executescript(
             f"PRAGMA page_size=16384; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA};"
