@@ -7,8 +7,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-
-pytest.importorskip("httptools", reason="the recording proxy needs httptools: pip install 'locust-adaptive[record]'")
+import trustme
 
 from tests.support.origin import Origin, Wire, proxy
 
@@ -400,7 +399,6 @@ def test_the_absolute_form_and_the_clients_host(origin):
 
 
 def test_a_target_with_tls_is_verified(monkeypatch, tmp_path):
-    trustme = pytest.importorskip("trustme", reason="makes the certificate: pip install trustme")
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
