@@ -6,6 +6,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -25,7 +26,8 @@ def test_every_command_has_a_section() -> None:
 def test_a_section_has_the_options_of_its_command(name: str) -> None:
     cells = [re.split(r"(?<!\\)\|", line)[1] for line in SECTIONS[name].splitlines() if line.startswith("| `-")]
     rows = [re.findall(r"`(-[^ `]*)", cell) for cell in cells]
-    assert rows == [p.opts for p in GROUP.commands[name].params if p.param_type_name == "option"]
+    options = [p for p in GROUP.commands[name].params if isinstance(p, click.Option) and not p.hidden]
+    assert rows == [option.opts for option in options]
 
 
 def test_the_examples_print_what_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
