@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-faults test-fast lint install-targets test-targets bench-live bench-cases bench-search bench-search-subset bench-evidence bench-compare bench-ablation bench-generator clean
+.PHONY: help demo test test-faults test-fast lint install-targets test-targets bench-live bench-cases bench-search bench-search-subset bench-evidence bench-compare bench-ablation bench-generator bench-record clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 21
@@ -86,6 +86,9 @@ bench-ablation: $(VENV)/.installed-benchmark  ## our search without each of its 
 
 bench-generator: $(VENV)/.installed-dev  ## CPU time a request of ReplayUser, FastHttpUser and HttpUser (about 8 minutes); benchmarks/generator/RESULTS.md
 	$(BIN)/python -m benchmarks.generator.run
+
+bench-record: $(VENV)/.installed-dev  ## what the recording proxy adds to a request (about 70 s); results in benchmarks/recorder/
+	$(BIN)/python -m benchmarks.recorder.run
 
 clean:           ## remove what the targets made
 	rm -rf $(VENV) $(TARGETS) build/cases .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,7 +14,7 @@ from locust_adaptive.demo.process import DemoServer
 
 class Capacity(AdaptiveShape):
     slo = "p99<250ms & errors<1%"
-    adaptive_precision = "8%"  # a quick start: a first answer in minutes; the default is 6%
+    adaptive_precision = "10%"  # a quick start: a first answer in minutes; the default is 7%
 
 
 class Ranker(ReplayUser):

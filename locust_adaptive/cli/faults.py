@@ -20,6 +20,8 @@ def faults() -> Iterator[None]:
     """Turn the errors of bad input into a `Fault`."""
     try:
         yield
+    except BrokenPipeError:  # who reads our output has seen enough; click ends quietly
+        raise
     except (ValueError, OSError) as fault:
         raise Fault(str(fault)) from fault
 

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from .faults import faults, terminable
+from .record import record
+from .tracelook import head, verify
+from .tracemake import export, redact, sample
 
 if TYPE_CHECKING:
     from ..replay.profile import Profile, Rescaled
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
 @click.group()
 def trace() -> None:
     """Make and look into traces: recorded requests for replay."""
+
+
+for _command in (record, head, verify, sample, redact, export):
+    trace.add_command(_command)
 
 
 @trace.command("import")
@@ -40,7 +47,7 @@ def seal(file: Path) -> None:
     from ..replay.store import Trace
     from ..replay.store import seal as finish
 
-    with faults():
+    with faults(), terminable():
         finish(file)
         click.echo(f"{file}: {len(Trace.open(file))} requests")
 
@@ -75,6 +82,7 @@ def info(file: Path, as_json: bool, rate: float | None) -> None:
 
 
 def _table(file: Path, facts: "TraceInfo", figures: "Profile", why: str | None, then: "Rescaled | None") -> str:
+    from ..replay.provenance import sentence
     from .burstiness import rows as burstiness
 
     shown = 10
@@ -98,7 +106,26 @@ def _table(file: Path, facts: "TraceInfo", figures: "Profile", why: str | None, 
             f"mean {figures.size_mean:.4g} +- {figures.size_error:.1%}",
         ),
         ("bodies", f"{facts.distinct_bodies} distinct"),
+        *_kept(figures),
         ("origin", facts.origin),
+        *(("sampled", sentence(step)) for step in facts.sampling),
+        *(("redacted", f"{what} ({times} times)") for what, times in sorted(facts.redactions.items())),
+        *(("dropped", f"{times} requests: {why}") for why, times in sorted(facts.dropped.items())),
         *zip(["endpoints", *[""] * (len(mix) - 1)], mix, strict=True),
     ]
     return "\n".join([str(file), *(f"  {label:<14}{text}" for label, text in lines)])
+
+
+def _kept(figures: "Profile") -> list[tuple[str, str]]:
+    """What can be played, where not every body was kept."""
+    if figures.playable_requests == figures.requests:
+        return []
+    mean = "" if figures.playable_size_mean is None else f", mean body {figures.playable_size_mean:.4g} bytes"
+    share = figures.playable_sessions / figures.sessions
+    return [
+        (
+            "playable",
+            f"{figures.playable_requests} requests in {figures.playable_sessions} sessions ({share:.1%}) that have all "
+            f"their bodies{mean} (of all: {figures.size_mean:.4g})",
+        )
+    ]

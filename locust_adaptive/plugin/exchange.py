@@ -1,7 +1,7 @@
 """The messages between master and workers, over Locust's own channel. Local mode is the same code with one worker.
 
     master -> worker   adaptive_ask      say who you are; make no load of your own from now on
-                       adaptive_setup    its number, what to count, caps, shard map; load away
+                       adaptive_setup    its number, what to count, caps, arrivals, shard map; load away
                        adaptive_hold     probe number, this worker's absolute share of the load, and a lease
                        adaptive_lease    a lease: make load until LEASE_S after `at`
                        adaptive_leave    why this worker must not take part; Locust's own `quit` follows

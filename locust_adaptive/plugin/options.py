@@ -130,8 +130,7 @@ def add_arguments(parser: Any, shape_class: Any) -> None:
 @dataclass(frozen=True)
 class Plan:
     """All that a search needs to know, parsed. `unit`: load that one Locust user stands for. `arrivals`: their kind,
-    None in closed loop.
-    `doubts`: what to warn of before the search."""
+    None in closed loop. `doubts`: what to warn of before the search."""
 
     settings: Settings
     unit: float

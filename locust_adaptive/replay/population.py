@@ -37,18 +37,42 @@ class Play(NamedTuple):
         return self.lap + MANY * self.copy
 
 
+def playing(index: Index, shard: Shard | None) -> NDArray[np.bool_]:
+    """(s,) which sessions are played: those of the shard of which every body was kept. Raises `ValueError` for none.
+
+    A part of a session, or a body from another, is nothing that ever was sent.
+    """
+    mine = index.playable()
+    if not mine.any():
+        raise ValueError(
+            f"none of the {len(mine)} sessions of the trace has all its bodies, so none can be played; record it "
+            "again with the bodies of a share of the sessions"
+        )
+    if shard is None:
+        return mine
+    whole = int(mine.sum())
+    mine &= shard.owns(index.session_hash)
+    if not mine.any():
+        raise ValueError(
+            f"no session of the trace falls to worker {shard.worker!r}: there are only {whole} sessions to play; use "
+            "fewer workers, or a trace with more sessions"
+        )
+    return mine
+
+
 class Population:
     """The sessions of a trace, or of one worker's shard of it, from which every probe draws.
 
     The order depends on `seed` (not negative), the shard's worker and the probe number only. `sessions` and `requests`
-    count what there is to play before a wrap. Raises `ValueError` when the shard has no session.
+    count what there is to play before a wrap. Raises `ValueError` where none is `playing`.
     """
 
     def __init__(self, index: Index, seed: int, shard: Shard | None = None) -> None:
         self._session = index.session
-        self._mine = np.ones(len(index.session_hash), bool) if shard is None else shard.share(index.session_hash)
-        mine = np.flatnonzero(self._mine).astype(np.int32)
+        self._mine = playing(index, shard)
         self._seed = (seed, session_hash(shard.worker) if shard else 0)
+        rng = np.random.default_rng(self._seed)
+        mine = rng.permutation(np.flatnonzero(self._mine)).astype(np.int32)  # equal sessions in no order of time
         self._rows = np.argsort(index.session, kind="stable").astype(np.int32)  # by session, in order of due time
         lengths = np.bincount(index.session, minlength=len(index.session_hash))
         self._ends = np.cumsum(lengths).astype(np.int32)
@@ -58,7 +82,7 @@ class Population:
         total = np.bincount(index.session, weights=index.size, minlength=len(lengths))
         excess = total - index.size.mean() * lengths
         ordered = mine[np.lexsort((total[mine], endpoint[mine]))]
-        self._blocks = _blocks(ordered, excess[ordered], np.random.default_rng(self._seed))
+        self._blocks = _blocks(ordered, excess[ordered], rng)
         self.sessions = len(mine)
         self.requests = int(lengths[mine].sum())
 

@@ -32,6 +32,9 @@ class Profile:
     size_max: int
     size_mean: float
     size_error: float  # half of the 95 % interval of the mean, as a part of it: sessions are what is drawn
+    playable_sessions: int  # those of which every body was kept; so are the requests and the size of the next two
+    playable_requests: int
+    playable_size_mean: float | None  # beside `size_mean`: whether what is played is like what arrived
     dispersion_100ms: float | None  # index of dispersion of counts; 1 for Poisson arrivals
     dispersion_1s: float | None
     dispersion_10s: float | None
@@ -59,6 +62,8 @@ def profile(index: Index, timed: bool = True) -> Profile:
     mean = float(index.size.mean())
     lengths = np.bincount(index.session, minlength=len(index.session_hash))
     excess = np.bincount(index.session, weights=index.size, minlength=len(lengths)) - mean * lengths
+    playable = index.playable()
+    sizes = index.size[playable[index.session]]
     p50, p90, largest = np.quantile(index.size, (0.5, 0.9, 1.0), method="inverted_cdf").tolist()
     return Profile(
         requests=len(index),
@@ -71,6 +76,9 @@ def profile(index: Index, timed: bool = True) -> Profile:
         size_max=largest,
         size_mean=mean,
         size_error=1.96 * float(np.sqrt(np.square(excess).sum())) / (mean * len(index)) if mean else 0.0,
+        playable_sessions=int(playable.sum()),
+        playable_requests=len(sizes),
+        playable_size_mean=float(sizes.mean()) if len(sizes) else None,
         **_dispersions([index.due_ns] if timed else []),
     )
 

@@ -9,6 +9,10 @@ class TraceError(ValueError):
     """A trace, or what should become one, that cannot be used. The message says what, where and what to do next."""
 
 
+class Damaged(TraceError):
+    """A trace that was good once: something in it is missing or was changed."""
+
+
 HOP_BY_HOP = frozenset(
     [
         *("connection", "content-length", "expect", "host", "keep-alive", "proxy-authenticate", "proxy-connection"),
@@ -36,6 +40,8 @@ class Record:
     `due_ns` is the arrival in nanoseconds after the start of the trace. `path` is the request target with its query.
     `session` joins the requests of one client, in order. `name` groups requests in reports and strata (empty: the path
     without its query). `expect` is the status of a good answer; None leaves that to the player.
+    `omitted` are the bytes of a body that was not kept, where only a sample of the bodies is: such a request counts as
+    an arrival of that size, but cannot be sent. 0: `body` is what arrived.
     """
 
     due_ns: int
@@ -46,6 +52,12 @@ class Record:
     body: bytes = b""
     name: str = ""
     expect: int | None = None
+    omitted: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body as it arrived."""
+        return len(self.body) + self.omitted
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -81,8 +93,10 @@ class Record:
             raise TraceError(
                 f"a time of {self.due_ns} ns is more than 146 years from its zero; check the unit of the timestamp"
             )
-        if len(self.body) > MAX_BODY:
-            raise TraceError(f"a body of {len(self.body)} bytes is too large for a trace (at most {MAX_BODY})")
+        if self.omitted < 0 or (self.omitted and self.body):
+            raise TraceError(f"{self.omitted} bytes omitted of a body that is there; omit a body as a whole")
+        if self.size > MAX_BODY:
+            raise TraceError(f"a body of {self.size} bytes is too large for a trace (at most {MAX_BODY})")
 
 
 def portable(headers: Iterable[tuple[str, str]]) -> tuple[tuple[tuple[str, str], ...], list[str]]:

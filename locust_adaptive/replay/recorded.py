@@ -21,10 +21,10 @@ class Recorded:
     """The arrivals of a timeline, each with what it sends: a `Pacing`.
 
     A rate given is one of `parts` equal shares of the whole, of which this timeline's shard is one worker's. The
-    timeline begins with the first rate after `begin`. A change of rate takes the timeline on where it is: copies and
-    sessions are added or left out from that moment, so that the rate holds at once, and sessions may begin or end in
-    their middle, as they do at the start. `speed` compresses time: 2 plays all of the trace in half the time, with
-    shorter bursts and half the think times.
+    timeline begins with the first rate above 0, and anew with the next one after `begin`. Any other change of rate
+    takes it on where it is: copies and sessions are added or left out from that moment, so that the rate holds at once,
+    and sessions may begin or end in their middle, as they do at the start. `speed` compresses time: 2 plays all of the
+    trace in half the time, with shorter bursts and half the think times.
     """
 
     def __init__(self, timeline: Timeline, draw: Draw, parts: int = 1, speed: float = 1.0) -> None:
@@ -33,18 +33,19 @@ class Recorded:
         self._next_draw: Draw | None = draw
         self._multiple = 0.0
         self._origin = 0.0  # when the timeline began
-        self._from = self._last = -math.inf  # arrivals before have been made under earlier rates; the last one popped
+        self._since = self._last = -math.inf  # when this rate began; when the last one popped was due
+        self._after = -math.inf  # what is due until then is not of this rate
         self._horizon_ns, self._span_ns = 0, 10**9
         self._ready: deque[Arrival] = deque()
         self._coming: Iterator[Arrival] = iter(())  # the rest up to the horizon, not made yet
 
     def begin(self, draw: Draw) -> None:
-        """The next rate begins the timeline anew, with this draw."""
+        """The next rate above 0 begins the timeline anew, with this draw."""
         self._next_draw = draw
 
     def set_rate(self, now: float, rate: float) -> None:
         check_rate(now, rate)
-        now = max(now, self._from, self._last)
+        now = max(now, self._since, self._last)
         overdue: list[Arrival] = []
         while True:
             overdue += takewhile(lambda arrival: arrival.due <= now, (*self._ready, *self._coming))
@@ -54,12 +55,12 @@ class Recorded:
             self._look_on()
         self._ready.extend(overdue)
         self._coming = iter(())
-        if self._next_draw is not None:
+        self._since = self._after = now
+        if self._next_draw is not None and rate:
             self._draw, self._next_draw = self._next_draw, None
-            self._origin = now
+            self._origin, self._after = now, -math.inf
         # Rounded, so that a whole load is the same whatever number of parts it was divided by.
         self._multiple = round(rate * self._parts / (self._timeline.rate * self._ns / 1e9), 9)
-        self._from = now
         self._horizon_ns = max(int((now - self._origin) * self._ns) - SLACK_NS, 0)
 
     def next_due(self) -> float:
@@ -87,7 +88,7 @@ class Recorded:
         self._horizon_ns = found.stop_ns
         self._span_ns = (found.stop_ns - start) * (2 if found.looked < CHUNK // 2 else 1)
         due = self._origin + found.due_ns / self._ns
-        fresh = due > self._from
+        fresh = due > self._after
         columns = (found.row, self._timeline.session_of(found.row), found.lap, found.copy)
         plays = map(Play._make, zip(*(column[fresh].tolist() for column in columns), strict=True))
         self._coming = map(Arrival, due[fresh].tolist(), plays)

@@ -32,16 +32,6 @@ class Shard:
         mine: NDArray[np.bool_] = self.slots[(hashes >> np.uint64(_SHIFT)).astype(np.intp)]
         return mine
 
-    def share(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """The same. Raises `ValueError` where none of a trace's sessions is this worker's."""
-        mine = self.owns(hashes)
-        if not mine.any():
-            raise ValueError(
-                f"no session of the trace falls to worker {self.worker!r}: there are only {len(hashes)} sessions; "
-                "use fewer workers, or a trace with more sessions"
-            )
-        return mine
-
 
 class ShardMap:
     """Every session to exactly one worker, in proportion to the weights (default: equal).

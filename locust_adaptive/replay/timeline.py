@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .index import Index
-from .population import Population
+from .population import Population, playing
 from .record import TraceError
 from .sharding import Shard
 
@@ -59,9 +59,9 @@ class Stretch:
 class Timeline:
     """The arrivals of a trace, or of one worker's shard of it, at any multiple of its rate.
 
-    `rate`: arrivals per second of the whole trace. `requests`: how many are of this shard. The memory is 4 bytes a
-    session, and with a shard 12 bytes for each of its requests. Raises `ValueError` for a trace without a duration, or
-    a shard without a session.
+    `rate`: arrivals per second of the whole trace, of the sessions that can be played. `requests`: how many are of this
+    shard. The memory is 4 bytes a session, and where not all are played 12 bytes for each request that is. Raises
+    `ValueError` for a trace without a duration, or where no session is to be played.
     """
 
     def __init__(self, index: Index, seed: int, shard: Shard | None = None) -> None:
@@ -69,13 +69,14 @@ class Timeline:
         if length <= 0:
             raise TraceError("all requests of the trace are due at once: recorded arrivals need times that differ")
         self.period_ns = round(length * len(index) / (len(index) - 1))
-        self.rate = 1e9 * len(index) / self.period_ns
+        self.rate = 1e9 * int(playing(index, None)[index.session].sum()) / self.period_ns
         self._session = index.session
         self._rank = Population(index, seed).ranks()
         self._rows: NDArray[np.int32] | None = None
         self._due = index.due_ns
-        if shard is not None:
-            self._rows = np.flatnonzero(shard.share(index.session_hash)[index.session]).astype(np.int32)
+        mine = playing(index, shard)
+        if not mine.all():
+            self._rows = np.flatnonzero(mine[index.session]).astype(np.int32)
             self._due = index.due_ns[self._rows]
         self.requests = len(self._due)
 

@@ -9,6 +9,8 @@
     canary     a light load, now and then, before the end, and when a load fails that should not: is it still the same
                server? if not, locate anew
     verify     a soak just below the estimate
+    recheck    where the search began with slow answers: a light load of then once more, since the server may have been
+               cold, or be slower at lower loads
 
 Damping: from the first overload on, no probe exceeds 1.25 times the best pass.
 """
@@ -26,7 +28,7 @@ from .past import DAMPING
 from .settings import Settings
 from .strict import strict_capacity, tolerated
 from .trial import Probe, Purpose, Trial, Verdict
-from .warmup import warmup_end
+from .warmup import slow_start
 
 MAX_DWELLS = 60
 RECURS = 2
@@ -60,6 +62,9 @@ class AdaptivePolicy:
 
     def ask(self, trials: list[Trial], now: float, stalls: list[Stall]) -> Probe | Conclusion:
         past = Belief(self._settings, trials, now)
+        if trials and trials[-1].purpose is Purpose.RECHECK:
+            # However it went: the capacity was known before it.
+            return self._conclude(past, stalls, "resolved", "converged")
         if trials and trials[-1].gone and (gates := past.of(Purpose.GATE)) and gates[-1] is not trials[-1]:
             # A server that comes back may be cold, or another one.
             gate = self._gate_probe(gates[-1].load)
@@ -68,7 +73,7 @@ class AdaptivePolicy:
             return self._again(trials, stalls)
         if past.fails_anyway:
             return self._conclude(past, stalls, "unresolved", "below_minimum")
-        for stage in (self._ramp, self._gate, self._locate, self._refine, self._finish):
+        for stage in (self._ramp, self._gate, self._locate, self._refine, self._finish, self._recheck):
             answer = stage(past, stalls)
             if answer is not None:
                 return answer
@@ -207,6 +212,14 @@ class AdaptivePolicy:
         # What passes may be far below the estimate: whatever fails between them is not in the model.
         return load if load not in levels and load <= self._cap(past) else None
 
+    def _recheck(self, past: Belief, stalls: Sequence[Stall]) -> Probe | None:
+        """Not at the end of the budget: only the warm-up in the report depends on it."""
+        start = slow_start(past.trials, past.light)
+        if start is None or start.recheck is None:
+            return None
+        probe = self._look(start.recheck, Purpose.RECHECK)
+        return probe if past.now + 2 * (probe.settle_s + probe.max_s) < self._settings.budget_s else None
+
     # -- probes ------------------------------------------------------------------------------------------------------
 
     def _ramp_probe(self, load: float) -> Probe:
@@ -230,13 +243,15 @@ class AdaptivePolicy:
         return Probe(load, Purpose.VERIFY, self._settle(0.5), min(5.0, seconds), seconds)
 
     def _canary(self, past: Belief, every: float) -> Probe | None:
-        load, since = past.light_load, past.now - past.last_light.ended
-        seconds, settle = min(max(6.0, 60 / load, 4 * self._settings.limit), 20.0), self._settle(1.5)
-        wait = DOUBTED_S if past.in_doubt else max(every, 6 * (seconds + settle))
+        canary, since = self._look(past.light_load, Purpose.CANARY), past.now - past.last_light.ended
+        wait = DOUBTED_S if past.in_doubt else max(every, 6 * (canary.max_s + canary.settle_s))
         # One that later canaries are to be compared with is due at once.
-        if load == past.last_light.load and since < wait and not past.contested:
-            return None
-        return Probe(load, Purpose.CANARY, settle, seconds / 2, seconds)
+        due = canary.load != past.last_light.load or since >= wait or past.contested
+        return canary if due else None
+
+    def _look(self, load: float, purpose: Purpose) -> Probe:
+        seconds = min(max(6.0, 60 / load, 4 * self._settings.limit), 20.0)
+        return Probe(load, purpose, self._settle(1.5), seconds / 2, seconds)
 
     def _settle(self, least: float) -> float:
         return max(least, min(2 * self._settings.limit, 6.0)) if least >= 1 else least
@@ -269,7 +284,8 @@ class AdaptivePolicy:
 
     def _conclude(self, past: Belief, stalls: Sequence[Stall], verdict: str, reason: str) -> Conclusion:
         settings = self._settings
-        warm = warmup_end(past.trials, past.light) if past.trials else None
+        start = slow_start(past.trials, past.light) if past.trials else None
+        warm = start.end if start is not None and start.cold else None
         notes = ("not_stationary",) if past.changes else ()
         if past.limited:
             notes = (*notes, "rate_limited")

@@ -40,6 +40,7 @@ class Purpose(StrEnum):
     VERIFY = "verify"
     CHALLENGE = "challenge"
     """Above the estimate: in journals of earlier versions; refining looks there too."""
+    RECHECK = "recheck"
     DRAIN = "drain"
     ABANDON = "abandon"
     """A drain in which what is still open is given up: the driver ends it."""

@@ -1,13 +1,15 @@
 """Warm-up: when did the server become itself?
 
-Two uses of the same fact, that a cold server answers slower at a load that is light for a warm one: `steady` ends the
-gate once latency has stopped falling, `warmup_end` looks back over every light load of the search.
+A cold server answers slower at a load that is light for a warm one: `steady` ends the gate once latency has stopped
+falling, `slow_start` looks back over the whole search. Many servers are slower at lower loads too (batch timers, clocks
+that idle), so a warm-up is what has gone when a load is held for longer, or again.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,11 +20,11 @@ from .trial import Measurement, Trial
 FALLING = 0.93
 """Latency counts as still falling while its last windows are below this share of those before."""
 SLOWER = 1.35
-"""A warm-up is reported when the server was slower than this in it, by its lower quartile of latency, for two windows
-at least."""
-
+"""A start is slow while the lower quartile of latency is above this times the later one, for two windows at least."""
 FELL, FELL_NEAR_S = 1.12, 10.0
-"""A warm-up shows in a probe, near its end, whose latency fell by this factor while its load was held."""
+"""It was a warm-up where latency fell so much from the first half of a light load, near its end, to the second."""
+HALF, ENOUGH = 2, 20
+"""Each half has so many windows; loads are compared by so many answers."""
 
 
 def windows(cohorts: Sequence[Cohort], enough: int, quantile: float) -> list[tuple[float, float]]:
@@ -50,25 +52,59 @@ def steady(measurement: Measurement) -> bool:
     return float(np.median(medians[-3:])) >= FALLING * float(np.median(medians[-6:-3]))
 
 
-def warmup_end(trials: Sequence[Trial], light: float) -> float | None:
-    """Seconds from the start of the search to the end of the warm-up; None when no slow start was seen.
+@dataclass(frozen=True, slots=True)
+class SlowStart:
+    """A search that began with slow answers: until second `end`. `cold`: the server was slow because it was cold.
+    `recheck`: the load to hold again to see whether it was; None if that is known, or cannot be."""
 
-    Looks at the lower quartile of latency, which queueing hardly moves, over all loads up to `light` that did not
-    fail. The warm-up ends where it first comes down to the level of the second half of the search and stays there.
+    end: float
+    cold: bool
+    recheck: float | None
+
+
+def slow_start(trials: Sequence[Trial], light: float) -> SlowStart | None:
+    """How a search began, by its valid trials; None if it began as it went on. Loads up to `light` hardly queue.
+
+    Looks at the lower quartile of latency, which queueing moves least. The slow start ends where that first comes down
+    to the level of the second half of the search and stays there: in the middle between the last slow window and the
+    first that is not. Queueing only makes slower, so a heavy load says nothing while it is slow, and as much as a light
+    one while it is not.
     """
-    series: list[tuple[float, float]] = []
-    fell_until = 0.0
-    for trial in trials:
-        if trial.load <= light and not trial.overloaded:
-            values = windows(trial.measurement.cohorts, 8, 0.25)
-            series += [(trial.started + at, math.log(value)) for at, value in values if value > 0]
-            if len(values) > 1 and values[0][1] > FELL * values[-1][1]:
-                fell_until = trial.started + values[-1][0]
+    lightly = [t for t in trials if t.load <= light and not t.overloaded]
+    heavily = [t for t in trials if t.load > light or t.overloaded]
+    series = [window for t in lightly for window in _quartiles(t)]
     if len(series) < 10:
         return None
-    y = np.array([value for _, value in series])
-    smooth = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(y, 1, mode="edge"), 3), axis=1)
-    slow = smooth > float(np.median(y[len(y) // 2 :])) + math.log(SLOWER)
+    slow_from = float(np.median([y for _, y in series[len(series) // 2 :]])) + math.log(SLOWER)
+    series = sorted(series + [window for t in heavily for window in _quartiles(t) if window[1] <= slow_from])
+    smooth = np.median(np.lib.stride_tricks.sliding_window_view(np.pad([y for _, y in series], 1, mode="edge"), 3), 1)
+    slow = smooth > slow_from
     itself = next((i for i in range(len(slow)) if not slow[i : i + 3].any()), len(slow) - 1)
-    # Slow at low loads only is a batch timer; a warm-up shows while the load stays the same.
-    return series[itself][0] if itself > 1 and fell_until >= series[itself - 1][0] - FELL_NEAR_S else None
+    if itself < 2:
+        return None
+    last_slow, first_warm = series[itself - 1][0], series[itself][0]
+
+    enough = [t for t in lightly if t.measurement.latencies().count >= ENOUGH]
+    before = [t for t in enough if t.started < last_slow and _lower_quartile(t) > slow_from]
+    again = [(b, a) for b in before for a in enough if a.load == b.load and a.started >= last_slow]
+    cold = any(_lower_quartile(b) - _lower_quartile(a) > math.log(SLOWER) for b, a in again) or any(
+        t.started < last_slow < t.ended + FELL_NEAR_S and _fell(t) for t in lightly
+    )
+    recheck = max(before, key=_lower_quartile).load if before and not again and not cold else None
+    return SlowStart((last_slow + first_warm) / 2, cold, recheck)
+
+
+def _quartiles(trial: Trial) -> list[tuple[float, float]]:
+    """End, in seconds of the search, and logarithm of the lower quartile of latency of each window."""
+    cohorts = trial.measurement.cohorts
+    return [(trial.started + at, math.log(value)) for at, value in windows(cohorts, 8, 0.25) if value > 0]
+
+
+def _lower_quartile(trial: Trial) -> float:
+    return math.log(trial.measurement.latencies().quantile(0.25))
+
+
+def _fell(trial: Trial) -> bool:
+    values = [y for _, y in _quartiles(trial)]
+    half = len(values) // 2
+    return half >= HALF and float(np.median(values[:half]) - np.median(values[half:])) > math.log(FELL)

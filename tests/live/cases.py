@@ -13,7 +13,7 @@ from tests.support.searches import LOCUSTFILES, Search, search
 from tests.support.target import Target, Trouble
 from tests.support.truth import CLOSED, SMALL
 
-QUICK = ("--adaptive-precision", "8%", "--adaptive-soak", "10s")
+QUICK = ("--adaptive-precision", "9.5%", "--adaptive-soak", "10s")
 """Less sure than by default, so that a search takes two to four minutes."""
 
 

@@ -169,24 +169,14 @@ def test_workers_play_the_same_arrivals_whatever_their_number(replaying, workers
 
 def test_each_probe_draws_anew(replaying) -> None:
     playlist.configure(7, None)
-    made = pacing("recorded", [replaying()], "")
-    drawn = []
-    for probe in (1, 2, 1):
+    made, drawn = pacing("recorded", [replaying()], ""), []
+    for begun, probe in ((100.0, 1), (200.0, 2), (300.0, 1)):
         playlist.begin(probe)
-        drawn.append(arrivals_again(made, 100.0))
+        made.set_rate(begun, 150.0)
+        drawn.append([made.pop().play for _ in range(50)])
+        made.set_rate(begun, 0.0)
     assert drawn[0] != drawn[1]
     assert drawn[0] == drawn[2]
-
-
-def arrivals_again(of: Any, rate: float) -> list[int]:
-    arrivals_again.at += 1000.0  # type: ignore[attr-defined]
-    of.set_rate(arrivals_again.at, rate)  # type: ignore[attr-defined]
-    rows = [of.pop().play.row for _ in range(50)]
-    of.set_rate(arrivals_again.at + 500, 0)  # type: ignore[attr-defined]
-    return rows
-
-
-arrivals_again.at = 0.0  # type: ignore[attr-defined]
 
 
 def test_in_order_at_the_trace_s_own_rate_and_twice_as_fast_is_the_recording(replaying) -> None:

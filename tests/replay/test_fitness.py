@@ -3,7 +3,6 @@ import pytest
 
 from benchmarks.arrivals.synthetic import KINDS
 from locust_adaptive.replay.fitness import unfit
-
 from tests.replay.test_profile import index
 
 

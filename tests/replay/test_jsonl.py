@@ -40,6 +40,7 @@ JSON = ("Content-Type", "application/json")
             Record(0, "line 1", "POST", "/v1", (("content-type", "x"),), b"[]"),
         ),
         ({"body_b64": "AP8="}, Record(0, "line 1", "POST", "/v1", (), b"\x00\xff")),
+        ({"body_bytes": 7}, Record(0, "line 1", "POST", "/v1", omitted=7)),
         ({"headers": [["A", "1"], ["A", 2]]}, Record(0, "line 1", "POST", "/v1", (("A", "1"), ("A", "2")))),
     ],
 )
@@ -54,12 +55,14 @@ def test_a_line_becomes_a_record(tmp_path, line, record):
         ({"timestamp": 1763806500.123456}, 1763806500_123456_000),
         ({"timestamp_ms": 27482}, 27_482_000_000),
         ({"timestamp_ms": 0.25}, 250_000),
+        ({"timestamp_ns": 1763806500_123456789}, 1763806500_123456789),
+        ({"timestamp_ns": -5}, -5),
         ({"timestamp": "1970-01-01T00:00:02.5Z"}, 2_500_000_000),
         ({"timestamp": "1970-01-01T01:00:02+01:00"}, 2_000_000_000),
         ({"timestamp": "1970-01-01 00:00:02"}, 2_000_000_000),
     ],
 )
-def test_times_are_exact_to_the_microsecond(tmp_path, fields, due_ns):
+def test_times_are_exact_to_the_microsecond_or_as_given_in_nanoseconds(tmp_path, fields, due_ns):
     got, notes = records(tmp_path, fields)
     assert got[0].due_ns == due_ns
     assert notes.time_quality is None
@@ -102,6 +105,10 @@ def test_a_byte_order_mark_is_no_fault(tmp_path):
         ({"headers": [["A"]]}, "headers must be"),
         ({"headers": {"A": True}}, "headers must be"),
         ({"body": 1, "body_b64": "AA=="}, "both body and body_b64"),
+        ({"body": "x", "body_bytes": 1}, "both body and body_bytes"),
+        ({"body_bytes": "7"}, "body_bytes is .7.; write a whole number of bytes"),
+        ({"body_bytes": -7}, "omit a body as a whole"),
+        ({"timestamp_ns": 1.5}, "timestamp_ns is 1.5; write a whole number of nanoseconds"),
         ({"body_b64": "A"}, "not base64"),
         ({"body_b64": "é"}, "not base64"),
         ({"body_b64": 1}, "body_b64 is 1; write a string"),
@@ -130,6 +137,11 @@ def test_a_fault_names_file_line_and_remedy(tmp_path, line, says):
 def test_times_are_all_or_nothing(tmp_path, lines, says):
     with pytest.raises(TraceError, match=rf":2: this line {says}"):
         records(tmp_path, *lines)
+
+
+def test_a_time_beyond_all_clocks_is_refused(tmp_path):
+    with pytest.raises(TraceError, match="146 years"):
+        records(tmp_path, {"timestamp_ns": 2**62})
 
 
 def test_lines_need_not_be_in_order_of_time(tmp_path):

@@ -1,3 +1,4 @@
+import dataclasses
 from itertools import islice, pairwise
 
 import numpy as np
@@ -65,8 +66,28 @@ def test_a_worker_without_sessions_is_told_why():
     shards = ShardMap([f"w{i}" for i in range(50)])
     index = make(2)
     idle = next(worker for worker in shards.workers if not shards.shard(worker).owns(index.session_hash).any())
-    with pytest.raises(ValueError, match=f"worker '{idle}': there are only 2 sessions; use fewer workers"):
+    with pytest.raises(ValueError, match=f"worker '{idle}': there are only 2 sessions to play; use fewer workers"):
         Population(index, 1, shards.shard(idle))
+
+
+def without(index, rows):
+    return dataclasses.replace(index, bodyless=np.asarray(rows, dtype=np.int32))
+
+
+def test_only_sessions_of_which_every_body_was_kept_are_played():
+    index = make(500, 4)
+    population = Population(without(index, range(0, 300, 3)), 1)
+    broken = set(index.session[0:300:3].tolist())
+    whole = [row for row in range(len(index)) if index.session[row] not in broken]
+    assert 0 < len(whole) < len(index) - 100
+    assert (population.sessions, population.requests) == (500 - len(broken), len(whole))
+    assert sorted(rows(population, 1, len(whole))) == whole
+
+
+def test_a_trace_of_which_nothing_can_be_played_says_what_to_do():
+    index = make(20)
+    with pytest.raises(ValueError, match=r"none of the 20 sessions of the trace has all its bodies.*record it again"):
+        Population(without(index, range(20)), 1)
 
 
 def spread(index, draw, count, draws=200):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,14 @@ def test_the_figures_of_a_small_trace():
     assert list(got.endpoints.items()) == [("b", 3), ("a", 1)]
     assert (got.size_p50, got.size_p90, got.size_max) == (20, 40, 40)
     assert got.dispersion_1s is None
+
+
+def test_what_can_be_played_is_set_beside_what_arrived():
+    got = profile(dataclasses.replace(index([0, 1, 2, 3], [10, 40, 30, 20]), bodyless=np.array([1], dtype=np.int32)))
+    assert (got.requests, got.playable_requests, got.sessions, got.playable_sessions) == (4, 3, 4, 3)
+    assert (got.size_mean, got.playable_size_mean) == (25, 20)
+    nothing = dataclasses.replace(index([0]), bodyless=np.array([0], dtype=np.int32))
+    assert profile(nothing).playable_size_mean is None
 
 
 def test_a_trace_without_times_has_no_times():
@@ -67,11 +77,12 @@ def test_at_another_rate_the_windows_are_counted_anew():
     rng = np.random.default_rng(1)
     due = np.sort(rng.integers(0, 3000 * 10**9, 6000))
     trace = index(due - due[0])
+    recorded = profile(trace).dispersion_60s
     for rate in (0.5, 2.0, 30.0):
         got = rescaled(trace, rate)
         assert got.multiple == pytest.approx(rate / 2, rel=0.01)
         assert got.dispersion_1s == pytest.approx(1, abs=0.1)
-        assert got.dispersion_60s == pytest.approx(1, abs=0.6)
+        assert got.dispersion_60s == pytest.approx(1 + min(got.multiple, 1) * (recorded - 1), abs=0.35)
         assert got.stretch_s == pytest.approx(3000, rel=0.01)
 
 

@@ -22,6 +22,9 @@ def test_the_name_defaults_to_the_path_without_its_query():
         ({"session": "\ud800"}, "surrogate"),
         ({"expect": 99}, "between 100 and 599"),
         ({"due_ns": 2**62}, "146 years"),
+        ({"omitted": -1}, "omit a body as a whole"),
+        ({"omitted": 5, "body": b"x"}, "omit a body as a whole"),
+        ({"omitted": 10**9}, "too large"),
     ],
 )
 def test_what_cannot_be_sent_or_stored_is_refused(change, says):

@@ -1,6 +1,7 @@
 """Recorded arrivals under a rate that changes: none lost, none doubled, each when the timeline has it."""
 
 import math
+from itertools import dropwhile, takewhile
 
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ from locust_adaptive.replay import recorded
 from locust_adaptive.replay.recorded import Recorded
 from locust_adaptive.replay.sharding import ShardMap
 from locust_adaptive.replay.timeline import Draw, Timeline
-
 from tests.replay.test_timeline import make, played
 
 INDEX = make(300)
 TIMELINE = Timeline(INDEX, 1)
 DRAW = Draw((1, 4))
-STEPS = st.lists(st.tuples(st.floats(0, 15), st.sampled_from([0.0, 1.0, 8.0, 25.0])), min_size=1, max_size=6)
+STEPS = st.lists(
+    st.tuples(st.integers(0, 960).map(lambda n: n / 64), st.sampled_from([0.0, 1.0, 8.0, 25.0])), min_size=1, max_size=6
+)
 BEGAN = 1000.0
 
 
@@ -40,9 +42,9 @@ def schedule(pacing, steps, prompt=True):
 
 
 def expected(steps, timeline=TIMELINE, speed=1.0):
-    """What the timeline has in each step, at the step's multiple."""
+    """What the timeline has in each step, at the step's multiple; it begins with the first rate above 0."""
     found, begin = [], 0.0
-    for duration, rate in steps:
+    for duration, rate in dropwhile(lambda step: not step[1], steps):
         if rate:
             multiple = round(rate / (timeline.rate * speed), 9)
             first, last = (int(speed * at * 1e9) for at in (begin, begin + duration))
@@ -51,8 +53,9 @@ def expected(steps, timeline=TIMELINE, speed=1.0):
     return found
 
 
-def plain(arrivals, speed=1.0):
-    return [(speed * (due - BEGAN), play.row, play.lap, play.copy) for due, play in arrivals]
+def plain(arrivals, steps, speed=1.0):
+    began = BEGAN + sum(duration for duration, _ in takewhile(lambda step: not step[1], steps))
+    return [(speed * (due - began), play.row, play.lap, play.copy) for due, play in arrivals]
 
 
 def same(got, wanted):
@@ -73,7 +76,7 @@ def test_over_changes_of_rate_each_interval_has_the_arrivals_of_its_rate(steps, 
     got = schedule(Recorded(TIMELINE, DRAW, speed=speed), steps, prompt)
     assert [arrival.due for arrival in got] == sorted(arrival.due for arrival in got)
     assert all(INDEX.session[arrival.play.row] == arrival.play.session for arrival in got)
-    same(plain(got, speed), expected(steps, speed=speed))
+    same(plain(got, steps, speed), expected(steps, speed=speed))
 
 
 @given(STEPS)
@@ -125,6 +128,13 @@ def test_a_new_draw_begins_with_the_next_rate_and_keeps_what_is_overdue():
     other = Recorded(TIMELINE, Draw((1, 5)))
     other.set_rate(BEGAN + 10, 20)
     assert got[len(before) :] == until(other, BEGAN + 20)
+
+
+def test_in_order_the_first_request_is_due_when_the_first_rate_begins():
+    pacing = Recorded(TIMELINE, Draw((1,), in_order=True))
+    pacing.set_rate(BEGAN, 0)
+    pacing.set_rate(BEGAN + 5, TIMELINE.rate)
+    assert pacing.pop() == (BEGAN + 5, (0, INDEX.session[0], 0, 0))
 
 
 def test_at_rate_0_nothing_is_due():

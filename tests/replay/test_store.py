@@ -5,12 +5,14 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from locust_adaptive.replay import packed
 from locust_adaptive.replay.record import Record, TraceError
 from locust_adaptive.replay.sharding import session_hash
 from locust_adaptive.replay.store import Trace, TraceWriter, seal
@@ -26,7 +28,12 @@ RECORDS = st.builds(
     body=st.binary(max_size=20),
     name=TEXT,
     expect=st.sampled_from([None, 200, 404]),
+) | st.builds(
+    Record, st.integers(-(2**61), 2**61), TEXT, st.just("POST"), st.just("/"), omitted=st.integers(1, 10**9 - 4096)
 )
+
+
+DEMO = Path(__file__).parents[2] / "traces" / "demo.trace"
 
 
 def request(i, **changes):
@@ -54,12 +61,76 @@ def test_what_was_written_is_read_in_order_of_time_from_zero(tmp_path_factory, r
         index = trace.index()
         info = trace.info()
     assert index.due_ns.tolist() == [record.due_ns for record in wanted]
-    assert index.size.tolist() == [len(record.body) for record in wanted]
+    assert index.size.tolist() == [record.size for record in wanted]
+    assert index.bodyless.tolist() == [i for i, record in enumerate(wanted) if record.omitted]
     assert [index.names[code] for code in index.name] == [record.name for record in wanted]
     assert index.session_hash[index.session].tolist() == [session_hash(record.session) for record in wanted]
     assert (info.requests, info.start_ns, info.origin) == (len(records), start, "test")
     assert info.sessions == len(index.session_hash) == len({record.session for record in records})
-    assert info.distinct_bodies == len({record.body for record in records})
+    assert info.distinct_bodies == len({record.body for record in records if not record.omitted})
+
+
+NOTES = {
+    "redactions": {"header cookie": 3},
+    "sampling": [{"of": "bodies", "share": 0.05, "how": "by session"}],
+    "dropped": {"queue full": 12},
+}
+
+
+def test_what_is_noted_is_told_the_last_note_of_a_key_counts(tmp_path):
+    with TraceWriter(tmp_path / "t.trace", origin="test") as writer:
+        writer.note("dropped", {"queue full": 1})
+        writer.append(request(0))
+        for key, value in NOTES.items():
+            writer.note(key, value)
+    info = Trace.open(tmp_path / "t.trace").info()
+    assert {key: getattr(info, key) for key in NOTES} == NOTES
+
+
+def test_without_notes_there_are_none(tmp_path):
+    info = Trace.open(write(tmp_path / "t.trace", [request(0)])).info()
+    assert (info.redactions, info.sampling, info.dropped) == ({}, [], {})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("weather", "fine", "known are redactions, sampling, dropped"),
+        ("dropped", [1], "names with counts"),
+        ("dropped", {"a": 1.5}, "names with counts"),
+        ("redactions", {"a": True}, "names with counts"),
+        ("redactions", {"a": -1}, "names with counts"),
+        ("sampling", {"of": "bodies"}, "a list of"),
+        ("sampling", [{"of": "bodies", "share": 2, "how": ""}], "a list of"),
+        ("sampling", [{"of": "bodies", "share": 1, "how": "", "more": 1}], "a list of"),
+        ("sampling", 5, "a list of"),
+    ],
+)
+def test_another_note_is_refused_and_the_trace_goes_on(tmp_path, key, value, says):
+    with TraceWriter(tmp_path / "t.trace", origin="test") as writer:
+        writer.append(request(0))
+        with pytest.raises(TraceError, match=says):
+            writer.note(key, value)
+    assert len(Trace.open(tmp_path / "t.trace")) == 1
+
+
+def test_the_index_is_the_same_packed_and_from_the_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed, "PART", 7)
+    with Trace.open(write(tmp_path / "t.trace", (request(i, session=f"s{i % 20}") for i in range(50)))) as trace:
+        fast, slow = trace.index(), trace._indexed(packed.scan)
+    for column in ("due_ns", "session", "name", "size", "session_hash", "bodyless"):
+        assert getattr(fast, column).tolist() == getattr(slow, column).tolist()
+        assert getattr(fast, column).dtype == getattr(slow, column).dtype
+    assert (fast.names, len(fast)) == (slow.names, 50)
+
+
+def test_a_trace_of_schema_1_is_read():
+    with Trace.open(DEMO) as trace:
+        assert trace._schema == 1
+        index = trace.index()
+        assert (len(index), len(index.bodyless)) == (2000, 0)
+        assert index.size.tolist() == [trace.record(i).size for i in range(2000)]
+        assert trace.info().dropped == {}
 
 
 def test_a_finished_trace_is_one_file(tmp_path):
@@ -142,8 +213,11 @@ def test_a_killed_writer_loses_only_its_open_batch(tmp_path):
         from locust_adaptive.replay.record import Record
         from locust_adaptive.replay.store import TraceWriter
         writer = TraceWriter({str(path)!r}, origin="killed", batch=64)
+        writer.note("sampling", {NOTES["sampling"]!r})
         for i in range(1000):
             writer.append(Record(1000 - i, "s", "POST", "/", (), os.urandom(500)))
+            writer.note("dropped", {{"queue full": i}})
+        assert writer.committed == 1000 // 64 * 64
         os.kill(os.getpid(), signal.SIGKILL)
     """
     ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], timeout=60, check=False)
@@ -151,6 +225,8 @@ def test_a_killed_writer_loses_only_its_open_batch(tmp_path):
     seal(path)
     trace = Trace.open(path)
     assert len(trace) == 1000 // 64 * 64
+    assert trace.info().sampling == NOTES["sampling"]
+    assert trace.info().dropped == {"queue full": len(trace) - 2}  # of the last append before that commit
     assert np.all(np.diff(trace.index().due_ns) == 1)
 
 
@@ -206,7 +282,7 @@ def test_a_file_that_is_no_usable_trace_is_named_with_the_remedy(tmp_path):
         (database, "not a trace"),
         (torn, "torn: .* bytes"),
         (hollow, "empty trace"),
-        (damaged(tmp_path, 60, (2).to_bytes(4, "big")), "schema 2.*upgrade"),
+        (damaged(tmp_path, 60, (3).to_bytes(4, "big")), "schema 3.*upgrade"),
     ]:
         with pytest.raises(TraceError, match=says) as caught:
             Trace.open(path)

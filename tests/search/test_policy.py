@@ -140,7 +140,7 @@ def test_the_lowest_load_is_tried_again_while_the_server_may_be_cold() -> None:
     assert conclusion(ask(trials, now=MAY_BE_COLD_S)).reason == "below_minimum"
 
 
-def soaked(verdict: Verdict, loop: Loop = "open", limit: int = 9) -> tuple[list[float], Conclusion]:
+def soaked(verdict: Verdict, loop: Loop) -> tuple[list[float], Conclusion]:
     """The loads of the soaks of a search that is content with its estimate, if none of them holds, and its end."""
     grid = Grid.rate(1, 1000) if loop == "open" else Grid.users(1, 1000)
     settings = Settings(Slo.parse("p95<100ms"), loop, grid, 10, precision=9.0)
@@ -153,7 +153,7 @@ def soaked(verdict: Verdict, loop: Loop = "open", limit: int = 9) -> tuple[list[
             trials.append(seen(number, answer.load, PASS, Purpose.CANARY))
             continue
         assert answer.purpose is Purpose.VERIFY
-        assert len(soaks) < limit
+        assert len(soaks) < 9
         soaks.append(answer.load)
         sent = round(answer.load / 2)
         # Not plainly failed: a little more than the 5 % allowed.

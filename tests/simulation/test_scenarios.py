@@ -4,15 +4,18 @@ The truths are from simulations of the same servers at fixed loads, some 10^6 re
 """
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 import pytest
 
+from locust_adaptive.search.events import Conclusion, Judged
 from locust_adaptive.search.grid import Grid
+from locust_adaptive.search.policy import AdaptivePolicy
 from locust_adaptive.search.settings import Settings
 from locust_adaptive.search.slo import Slo
+from locust_adaptive.search.trial import Probe, Purpose, Trial, Verdict
 from locust_adaptive.simulation.search import Run, simulate
 from locust_adaptive.simulation.server import RunningServer, Server
 
@@ -48,8 +51,16 @@ def searched(name: str, seed: int) -> Run:
     return search(scenario.server, scenario.slo, seed)
 
 
+def settings(slo: str, **more: float) -> Settings:
+    return Settings(Slo.parse(slo), "open", Grid.rate(0.5, 5000), 10.0, **more)
+
+
 def search(server: Server, slo: str, seed: int, **more: float) -> Run:
-    return simulate(Settings(Slo.parse(slo), "open", Grid.rate(0.5, 5000), 10.0, **more), server, seed)
+    return simulate(settings(slo, **more), server, seed)
+
+
+def trials_of(run: Run) -> list[Trial]:
+    return [c.trial for _, commands in run.log for c in commands if isinstance(c, Judged)]
 
 
 def ended(run: Run, budget_s: float = 1200.0) -> None:
@@ -87,8 +98,31 @@ def test_the_warm_up_ends_when_the_server_is_nearly_warm(name: str, seconds: flo
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_warm_server_has_no_warm_up(seed: int) -> None:
-    assert searched("p95", seed).conclusion.warmup_s is None
+@pytest.mark.parametrize("name", ["p95", "slow below and above"])
+def test_a_warm_server_has_no_warm_up(name: str, seed: int) -> None:
+    assert searched(name, seed).conclusion.warmup_s is None
+
+
+def test_a_server_that_is_slow_at_low_loads_is_asked_again_at_the_end() -> None:
+    *before, last = trials_of(searched("slow below and above", 0))
+    assert last.purpose is Purpose.RECHECK
+    assert last.load in {t.load for t in before if t.purpose is Purpose.RAMP}
+
+
+@pytest.mark.parametrize(("left_s", "answer"), [(30.0, Probe), (10.0, Conclusion)])
+def test_that_look_never_runs_out_of_the_budget(left_s: float, answer: type) -> None:
+    *before, last = trials_of(searched("slow below and above", 0))
+    policy = AdaptivePolicy(replace(settings("p95<115ms"), budget_s=last.started + left_s))
+    assert isinstance(policy.ask(before, last.started, []), answer)
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_however_that_look_goes_the_search_is_over(verdict: Verdict) -> None:
+    *before, last = trials_of(searched("slow below and above", 0))
+    policy = AdaptivePolicy(settings("p95<115ms"))
+    answer = policy.ask([*before, replace(last, verdict=verdict)], last.ended + 100, [])
+    assert isinstance(answer, Conclusion)
+    assert (answer.verdict, answer.reason) == ("resolved", "converged")
 
 
 @pytest.mark.parametrize("seed", SEEDS)

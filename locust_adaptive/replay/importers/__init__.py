@@ -7,12 +7,15 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..record import Record, TraceError
-from ..store import TraceWriter
+from ..output import whole
+from ..record import CREDENTIALS, Record, TraceError
+from ..writer import TraceWriter
 from . import jsonl
 from .notes import Notes
 
 Importer = Callable[[Path, Notes], Iterator[Record]]
+
+_CREDENTIALS = frozenset(f"header {name}" for name in CREDENTIALS)
 
 FORMATS: dict[str, Importer] = {"jsonl": jsonl.read}
 
@@ -27,20 +30,17 @@ def import_trace(
     source, out = Path(source), Path(out)
     if format not in FORMATS:
         raise TraceError(f"unknown trace format {format!r}; known are {', '.join(sorted(FORMATS))}")
-    if out.exists() and not force:
-        raise TraceError(f"{out} exists; choose another name, or --force to replace it")
     notes = Notes()
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        with TraceWriter(unfinished, origin=f"{format} {source.name}", batch=4096) as writer:
-            for record in FORMATS[format](source, notes):
-                writer.append(record)
-                notes.requests += 1
-            if not notes.requests:
-                raise TraceError(f"{source} has no requests; nothing was written")
-            writer.time_quality = notes.time_quality
-        unfinished.replace(out)
-    finally:
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
+    with (
+        whole(out, force) as unfinished,
+        TraceWriter(unfinished, origin=f"{format} {source.name}", batch=4096) as writer,
+    ):
+        for record in FORMATS[format](source, notes):
+            writer.append(record)
+            notes.requests += 1
+        if not notes.requests:
+            raise TraceError(f"{source} has no requests; nothing was written")
+        writer.time_quality = notes.time_quality
+        secrets = {what: times for what, times in notes.dropped.items() if what in _CREDENTIALS}
+        writer.note("redactions", secrets)
     return notes

@@ -11,7 +11,9 @@ from typing import Any
 from ..record import Record, TraceError, portable
 from .notes import Notes
 
-FIELDS = ("timestamp", "timestamp_ms", "session", "method", "path", "headers", "body", "body_b64", "name", "expect")
+TIMES = ("timestamp", "timestamp_ms", "timestamp_ns")
+BODIES = ("body", "body_b64", "body_bytes")
+FIELDS = (*TIMES, "session", "method", "path", "headers", *BODIES, "name", "expect")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = 1_000_000  # in ns; the distance of requests without times
@@ -72,8 +74,9 @@ def _parse(line: bytes) -> dict[str, Any]:
 
 def _due_ns(fields: dict[str, Any]) -> int | None:
     """Nanoseconds on the source's clock, rounded to microseconds, where a float of Unix seconds ends; None without."""
-    if "timestamp" in fields and "timestamp_ms" in fields:
-        raise TraceError("both timestamp and timestamp_ms; keep one")
+    _at_most_one(fields, TIMES)
+    if (ns := fields.get("timestamp_ns")) is not None:
+        return _whole("timestamp_ns", ns, "of nanoseconds")
     if (ms := fields.get("timestamp_ms")) is not None:
         return _number("timestamp_ms", ms, 1e3 * _YEAR_2106, 1000)
     stamp = fields.get("timestamp")
@@ -112,17 +115,27 @@ def _session(fields: dict[str, Any], number: int) -> str:
 def _record(fields: dict[str, Any], due_ns: int, session: str, notes: Notes) -> Record:
     path = _text(fields, "path", None)
     headers, dropped = portable(_headers(fields.get("headers", {})))
+    _at_most_one(fields, BODIES)
+    omitted = _whole("body_bytes", fields.get("body_bytes", 0), "of bytes")
     body, is_json = _body(fields)
     if is_json and not any(name.lower() == "content-type" for name, _ in headers):
         headers = (*headers, ("Content-Type", "application/json"))
     notes.dropped.update(f"header {name}" for name in dropped)
     notes.dropped.update(f"field {name}" for name in fields if name not in FIELDS)
-    expect = fields.get("expect")
-    if expect is not None and (isinstance(expect, bool) or not isinstance(expect, int)):
-        raise TraceError(f"expect is {json.dumps(expect)[:60]}; write the expected HTTP status as a whole number")
-    return Record(
-        due_ns, session, _text(fields, "method", "POST"), path, headers, body, _text(fields, "name", ""), expect
-    )
+    expect = None if "expect" not in fields else _whole("expect", fields["expect"], "that is the expected HTTP status")
+    method, name = _text(fields, "method", "POST"), _text(fields, "name", "")
+    return Record(due_ns, session, method, path, headers, body, name, expect, omitted)
+
+
+def _at_most_one(fields: dict[str, Any], names: tuple[str, ...]) -> None:
+    if len(given := [name for name in names if name in fields]) > 1:
+        raise TraceError(f"both {' and '.join(given)}; keep one")
+
+
+def _whole(field: str, value: object, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TraceError(f"{field} is {json.dumps(value)[:60]}; write a whole number {what}")
+    return value
 
 
 def _text(fields: dict[str, Any], field: str, default: str | None) -> str:
@@ -150,8 +163,6 @@ def _headers(value: object) -> list[tuple[str, str]]:
 
 def _body(fields: dict[str, Any]) -> tuple[bytes, bool]:
     """The body, and whether it was given as a JSON value."""
-    if "body" in fields and "body_b64" in fields:
-        raise TraceError("both body and body_b64; keep one")
     if "body_b64" in fields:
         try:
             return base64.b64decode(_text(fields, "body_b64", None), validate=True), False
