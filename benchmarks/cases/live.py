@@ -46,11 +46,13 @@ def find(target: str, folder: Path, *arguments: str) -> Search:
         return search(folder, locustfile, ["-H", server.url, *arguments], timeout=TIMEOUT_S)
 
 
-def measured(target: str, seed: int) -> tuple[Search, int]:
-    """A search, run until the machine lets it be measured, or TRIES are over; how many were unfit before."""
+def measured(target: str, seed: int, keep: Path | None) -> tuple[Search, int]:
+    """A search, run until the machine lets it be measured, or TRIES are over; how many were unfit before. What each
+    leaves is kept below the folder `keep`, if there is one."""
     for unfit in range(TRIES):
-        with tempfile.TemporaryDirectory() as folder:
-            found = find(target, Path(folder), "--adaptive-seed", str(seed))
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = keep / f"{target}-{seed}-{unfit}" if keep else Path(scratch)
+            found = find(target, folder.absolute(), "--adaptive-seed", str(seed))
         if found.outcome["reason"] != "measurement_invalid":
             return found, unfit
     return found, TRIES
@@ -105,12 +107,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", nargs="?", choices=TARGETS, help=f"only this one; {' and '.join(CASES)} without")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--keep", type=Path, help="a folder for what each search leaves: journal, result, logs")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rows, resolved = [], True
     for seed in range(1, options.runs + 1):
         for target in [options.target] if options.target else CASES:
-            found, unfit = measured(target, seed)
+            found, unfit = measured(target, seed, options.keep)
             resolved &= found.outcome["verdict"] == "resolved"
             rows.append(row(target, seed, found, unfit))
             print(rows[-1], flush=True)

@@ -54,22 +54,22 @@ def _infer(model: str, inputs: v2.Tensors, binary: bool) -> Message:
 
 
 def looks(rng: Rng) -> Turns:
-    """Sends pictures: mostly one, some clients albums of up to 8; one client in eight as JSON."""
-    album, binary = rng.random() < 0.2, rng.random() < 7 / 8
+    """Sends pictures: mostly one, some clients albums of up to 4; one client in eight as JSON."""
+    album, binary = rng.random() < 0.15, rng.random() < 7 / 8
 
     def turn() -> Message:
-        count = _log_normal(rng, 3, 0.5, 8) if album else 1
+        count = _log_normal(rng, 2, 0.5, 4) if album else 1
         return _infer(vision.NAME, {vision.INPUT: vision.inputs(rng, count)}, binary)
 
     return turn
 
 
 def ranks(rng: Rng) -> Turns:
-    """Sends candidates: median 100, varying much by client and a little by request; one client in four as JSON."""
-    usual, binary = _log_normal(rng, 100, 0.7, 600), rng.random() < 3 / 4
+    """Sends candidates: median 100, varying by client and a little by request; one client in four as JSON."""
+    usual, binary = _log_normal(rng, 100, 0.5, 300), rng.random() < 3 / 4
 
     def turn() -> Message:
-        count = _log_normal(rng, usual, 0.3, 800)
+        count = _log_normal(rng, usual, 0.3, 400)
         return _infer(ranker.NAME, {ranker.INPUT: ranker.inputs(rng, count)}, binary)
 
     return turn

@@ -47,7 +47,7 @@ def test_it_has_sessions_that_think(target: str, tmp_path: Path) -> None:
 
 def test_the_requests_for_triton_are_of_both_models_and_both_encodings(tmp_path: Path) -> None:
     shapes: dict[tuple[str, bool], list[int]] = {}
-    for record in records(tmp_path, "triton"):
+    for record in records(tmp_path, "triton", seed=3):
         headers = {name.lower(): value for name, value in record.headers}
         ((name, tensor),) = v2.decode_request(headers, record.body).items()
         model = vision if record.name == vision.NAME else ranker
@@ -57,7 +57,7 @@ def test_the_requests_for_triton_are_of_both_models_and_both_encodings(tmp_path:
         shapes.setdefault((record.name, v2.HEADER.lower() in headers), []).append(len(tensor))
     assert len(shapes) == 4
     assert np.ptp(shapes[ranker.NAME, True]) > 100
-    assert {1, 2} < set(shapes[vision.NAME, True])
+    assert {1, 2} <= set(shapes[vision.NAME, True]) <= {1, 2, 3, 4}
 
 
 def test_their_times_are_fit_for_recorded_arrivals() -> None:

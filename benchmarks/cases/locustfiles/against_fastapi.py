@@ -9,7 +9,7 @@ from locust_adaptive import AdaptiveShape, ReplayUser
 
 
 class Capacity(AdaptiveShape):
-    slo = "p99<100ms & errors<1%"
+    slo = "p99<250ms & errors<1%"
     adaptive_max = 1000
 
 
