@@ -26,10 +26,10 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
 SHORT = (
     *("--adaptive-profile", "fast", "--adaptive-precision", "20%", "--adaptive-soak", "5s"),
-    *("--adaptive-start", "64", "-t", "140s"),
+    *("--adaptive-start", "64", "-t", "130s"),
 )
-"""In virtual time this takes 105 to 150 s: a ramp, a look whether the server is warm, the four longer probes that an
-interval needs at least, the checks at the end."""
+"""In virtual time 100 to 150 s, mostly less than 130: a ramp, a look whether the server is warm, the four longer probes
+that an interval needs at least, the checks at the end."""
 MODELS = {"triton": (vision, ranker), "fastapi": (vision,)}
 HONEST = {"not_precise", "not_verified", "budget_spent", "measurement_invalid", "stalls_exceed_tolerance"}
 """Reasons for no answer that are the machine's."""
