@@ -29,7 +29,7 @@ TARGETS := $(VENV)-targets
 $(TARGETS)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(TARGETS)
 	$(TARGETS)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(TARGETS)/bin/python -m pip install --quiet --editable . --group test --group targets
+	$(TARGETS)/bin/python -m pip install --quiet --no-compile --editable . --group test --group targets
 	@touch $@
 
 demo: $(VENV)/.installed  ## find the capacity of the embedded model server from a recorded trace (about 5 minutes)
