@@ -117,15 +117,25 @@ def _table(file: Path, facts: "TraceInfo", figures: "Profile", why: str | None, 
 
 
 def _kept(figures: "Profile") -> list[tuple[str, str]]:
-    """What can be played, where not every body was kept."""
+    """What is played, where not every body was kept."""
     if figures.playable_requests == figures.requests:
         return []
     mean = "" if figures.playable_size_mean is None else f", mean body {figures.playable_size_mean:.4g} bytes"
     share = figures.playable_sessions / figures.sessions
-    return [
+    lines = [
         (
             "playable",
             f"{figures.playable_requests} requests in {figures.playable_sessions} sessions ({share:.1%}) that have all "
             f"their bodies{mean} (of all: {figures.size_mean:.4g})",
         )
     ]
+    if figures.borrowed_size_mean is not None:
+        unsent = f"; {figures.unsent_requests} left out, as nobody can lend to them" * bool(figures.unsent_requests)
+        lines.append(
+            (
+                "borrowed",
+                f"with recorded arrivals all come, {figures.borrowed_requests} with the request of another; mean body "
+                f"{figures.borrowed_size_mean:.4g} bytes{unsent}",
+            )
+        )
+    return lines
