@@ -129,13 +129,15 @@ def _kept(figures: "Profile") -> list[tuple[str, str]]:
             f"their bodies{mean} (of all: {figures.size_mean:.4g})",
         )
     ]
-    if figures.borrowed_size_mean is not None:
-        unsent = f"; {figures.unsent_requests} left out, as nobody can lend to them" * bool(figures.unsent_requests)
+    if figures.sent_size_mean is not None and figures.duration_s is not None:
+        all_come = "so that all sessions come"
+        if figures.unsent_requests:
+            all_come = f"but {figures.unsent_requests} are left out, as nobody can lend to their sessions"
         lines.append(
             (
                 "borrowed",
-                f"with recorded arrivals all come, {figures.borrowed_requests} with the request of another; mean body "
-                f"{figures.borrowed_size_mean:.4g} bytes{unsent}",
+                f"{figures.borrowed_requests} requests, with recorded arrivals, {all_come}; mean body then "
+                f"{figures.sent_size_mean:.4g} bytes",
             )
         )
     return lines

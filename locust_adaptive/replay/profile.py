@@ -37,7 +37,7 @@ class Profile:
     playable_requests: int
     playable_size_mean: float | None  # beside `size_mean`: whether what is played is like what arrived
     borrowed_requests: int  # with recorded arrivals: those at whose times another request is sent
-    borrowed_size_mean: float | None  # of all that is sent then
+    sent_size_mean: float | None  # of all that is sent then
     unsent_requests: int  # nor are these sent then: nobody can lend to them, or to another of their session
     dispersion_100ms: float | None  # index of dispersion of counts; 1 for Poisson arrivals
     dispersion_1s: float | None
@@ -88,7 +88,7 @@ def profile(index: Index, timed: bool = True) -> Profile:
         playable_requests=len(sizes),
         playable_size_mean=float(sizes.mean()) if len(sizes) else None,
         borrowed_requests=0 if loans is None else int((loans.row[then] != then).sum()),
-        borrowed_size_mean=float(sizes_then.mean()) if len(then) else None,
+        sent_size_mean=float(sizes_then.mean()) if len(then) else None,
         unsent_requests=len(index) - len(then),
         **_dispersions([index.due_ns] if timed else []),
     )

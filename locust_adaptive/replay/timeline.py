@@ -23,6 +23,8 @@ from .record import TraceError
 from .sharding import Shard
 
 Nanoseconds = NDArray[np.int64]
+LONGEST_NS = 2**60
+"""So that sums of a few periods are 64-bit integers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,11 @@ class Timeline:
         length = int(index.due_ns[-1]) - int(index.due_ns[0])
         if length <= 0:
             raise TraceError("all requests of the trace are due at once: recorded arrivals need times that differ")
+        if length > LONGEST_NS:
+            raise TraceError(
+                f"the trace lasts {length / 31_556_952e9:.3g} years; recorded arrivals can be those of 36 at most: "
+                "check the unit of its times"
+            )
         self.period_ns = round(length * len(index) / (len(index) - 1))
         self._loans = borrow(index, seed)
         if self._loans is not None:
