@@ -113,7 +113,13 @@ def test_sample_makes_a_trace_and_says_so_in_it(tmp_path, day):
 def test_info_says_what_can_be_played(day):
     told = json.loads(run("info", day, "--json").stdout)
     assert (told["requests"], told["playable_requests"], told["playable_sessions"]) == (100, 90, 9)
-    assert "90 requests in 9 sessions (90.0%) that have all their bodies" in run("info", day).stdout
+    assert (told["borrowed_requests"], told["sent_size_mean"], told["unsent_requests"]) == (10, 22.9, 0)
+    shown = run("info", day).stdout
+    assert "90 requests in 9 sessions (90.0%) that have all their bodies" in shown
+    assert (
+        "borrowed      10 requests, with recorded arrivals, so that all sessions come; mean body then 22.9 bytes\n"
+        in shown
+    )
 
 
 @pytest.mark.parametrize(

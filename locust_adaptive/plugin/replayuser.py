@@ -105,7 +105,8 @@ class ReplayUser(OpenLoop, FastHttpUser):
 
     def on_request(self, record: Record, lap: int) -> Record:
         """What to send instead of `record`. `lap` is another number each time that a probe plays it: 0 the first time,
-        1, 2, ... after each end of the trace, and from 1 000 000, 2 000 000, ... in copies that are superposed."""
+        1, 2, ... after each end of the trace, from 1 000 000, 2 000 000, ... in copies that are superposed, and from
+        10**12 on for a session whose own bodies were not kept."""
         return record
 
     @staticmethod

@@ -23,24 +23,28 @@ MANY = 1_000_000
 
 
 class Play(NamedTuple):
-    """One request to send: its row in the trace, its session's code, how often the probe has wrapped, from 0, and which
-    of the copies that are superposed it belongs to, from 0."""
+    """One request to send: its row in the trace, its session's code, how often the probe has wrapped, from 0, which of
+    the copies that are superposed it belongs to, from 0, and the number of the loan (`loans`), 0 for none. The session
+    is the one that comes; where it borrows, `row` is of another."""
 
     row: int
     session: int
     lap: int
     copy: int = 0
+    loan: int = 0
 
     @property
     def repeat(self) -> int:
-        """A number of its own for each time that the probe plays the session: the lap, and a million more a copy."""
-        return self.lap + MANY * self.copy
+        """A number of its own for each time that the probe plays the request, and one for all of a session unless they
+        are borrowed one by one: the lap, a million more a copy, and a million millions a loan."""
+        return self.lap + MANY * (self.copy + MANY * self.loan)
 
 
 def playing(index: Index, shard: Shard | None) -> NDArray[np.bool_]:
     """(s,) which sessions are played: those of the shard of which every body was kept. Raises `ValueError` for none.
 
-    A part of a session, or a body from another, is nothing that ever was sent.
+    A part of a session, or a body from another, is nothing that ever was sent: only arrivals in their own time, which
+    leave no choice, are played with bodies that are borrowed.
     """
     mine = index.playable()
     if not mine.any():

@@ -157,10 +157,10 @@ class TraceWriter:
 
     def _body(self, body: bytes) -> int | None:
         digest = blake2b(body, digest_size=16).digest()
-        row = self._db.execute("SELECT id FROM body WHERE hash = ?", (digest,)).fetchone()
-        if row:
-            return int(row[0])
-        return self._db.execute("INSERT INTO body(hash, data) VALUES(?, ?)", (digest, body)).lastrowid
+        new = self._db.execute("INSERT OR IGNORE INTO body(hash, data) VALUES(?, ?)", (digest, body))
+        if new.rowcount:
+            return new.lastrowid
+        return int(self._db.execute("SELECT id FROM body WHERE hash = ?", (digest,)).fetchone()[0])
 
     def _intern(self, table: str, **values: str | int) -> int:
         """The id of a row, made when new; ids count from 0, so that they index arrays."""
