@@ -106,14 +106,16 @@ class Population:
 
         Each lap has every session once, in a fresh order. The wraps of a probe are the lap of its last play.
         """
+        rows = self._rows.data  # an item of it is an int, and costs less than an array's
         for lap in count():
             rng = np.random.default_rng((*self._seed, probe, lap))
             for block in rng.permutation(len(self._blocks)):
-                for session in rng.permutation(self._blocks[block]).tolist():
-                    if session < 0:
-                        continue
-                    for row in self._rows[self._starts[session] : self._ends[session]].tolist():
-                        yield Play(row, session, lap)
+                sessions = rng.permutation(self._blocks[block])
+                sessions = sessions[sessions >= 0]
+                columns = (sessions, self._starts[sessions], self._ends[sessions])
+                for session, start, end in zip(*(column.tolist() for column in columns), strict=True):
+                    for i in range(start, end):
+                        yield Play(rows[i], session, lap)
 
     def in_order(self) -> Iterator[Play]:
         """The endless plays in the order in which they were recorded."""

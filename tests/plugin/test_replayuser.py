@@ -11,12 +11,15 @@ from gevent.server import StreamServer
 from locust.env import Environment
 
 from locust_adaptive import ReplayUser
-from locust_adaptive.plugin import playlist
+from locust_adaptive.plugin import inflight, playlist
+from locust_adaptive.plugin.guards import clock
 from locust_adaptive.plugin.inflight import error_kind
 from locust_adaptive.plugin.options import ConfigError
 from locust_adaptive.plugin.replayuser import prepare
 from locust_adaptive.replay.record import Record
 from locust_adaptive.replay.store import TraceWriter
+from locust_adaptive.search.meter import Meter
+from locust_adaptive.search.slo import Slo
 
 Sent = tuple[str, str, list[tuple[str, str]], bytes]
 MADE_BY_THE_CLIENT = {"host", "content-length"}
@@ -185,6 +188,45 @@ def test_on_reply_may_judge_what_it_says(replaying, capture: Capture) -> None:
         None,
         ("http 503", "http 503"),
     ]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_counts_are_the_same_whether_somebody_listens(replaying, monkeypatch, place: int) -> None:
+    records = [Record(i, f"s{i}", "GET", f"/status/{s}", expect=200) for i, s in enumerate((200, 200, 404))]
+    user_class = type(replaying(*records))
+    counts: list[Any] = []
+    heard: list[str] = []
+    for listens in (False, True):
+        environment = Environment(user_classes=[user_class], host=user_class.host)
+        environment.create_local_runner()
+        inflight.install(environment)
+        if listens:
+            environment.events.request._handlers.insert(place, lambda **event: heard.append(event["name"]))
+        assert inflight.only_counted(environment) is not listens
+        meter = Meter(Slo.parse("p99<1s"), 0.005, clock())
+        monkeypatch.setattr(inflight.instruments, "meter", meter)
+        meter.open_probe(1, clock())
+        user = user_class.real(environment)
+        for _ in records:
+            user.replay()
+        meter.open_probe(2, clock())
+        flows = [flow for shipment in meter.collect(clock()) for flow in shipment.flows]
+        stats = environment.stats
+        counts.append(
+            (
+                [(name, e.num_requests, e.num_failures, e.total_content_length) for name, e in stats.entries.items()],
+                (stats.total.num_requests, stats.total.num_failures, sum(stats.total.response_times.values())),
+                [(error.name, error.occurrences) for error in stats.errors.values()],
+                sum(sum(flow.completions.values()) for flow in flows),
+                [flow.errors for flow in flows if flow.errors],
+            )
+        )
+        assert meter.in_flight == 0
+    without, with_listener = ([sorted(count[0]), *count[1:]] for count in counts)
+    assert without == with_listener
+    assert without[1] == (3, 1, 3)
+    assert without[3] == 3
+    assert sorted(heard) == ["/status/200", "/status/200", "/status/404"]
 
 
 def test_what_was_sent_again_is_said_once(replaying, capture: Capture, caplog: pytest.LogCaptureFixture) -> None:
