@@ -69,9 +69,7 @@ class Recorder:
     ) -> None:
         self.path, self.plan = Path(path), plan
         self._redactor, self._sessions = plan.redactor(), plan.sessions(salt)
-        self._writer = TraceWriter(self.path, origin=origin, batch=BATCH + 1)
-        for file in self._files():
-            file.chmod(0o600)
+        self._writer = TraceWriter(self.path, origin=origin, batch=BATCH + 1, mode=0o600)
         self._clock_ns, self._sleep = clock_ns, sleep
         self._zero_ns = wall_ns() - clock_ns()
         self._began_ns = clock_ns()
