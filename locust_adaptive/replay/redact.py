@@ -18,13 +18,16 @@ from .record import CREDENTIALS, Record, TraceError
 FILL = "x"
 SIGNATURES = frozenset(
     [
-        *("access_token", "api_key", "api-key", "apikey", "auth_token", "client_secret", "id_token", "password"),
+        *("access_token", "api_key", "api-key", "apikey", "auth_token", "client_secret", "id_token", "key", "password"),
         *("refresh_token", "sig", "signature", "token"),
         *("x-amz-credential", "x-amz-security-token", "x-amz-signature", "x-goog-credential", "x-goog-signature"),
     ]
 )
-"""Query parameters that are secrets (RFC 6750, 2.3; presigned URLs), in lower case."""
-SECRET_WORDS = ("apikey", "auth", "credential", "passw", "secret", "signature", "token")
+"""Query parameters that are secrets (RFC 6750, 2.3; presigned URLs; Google's API keys), in lower case."""
+SECRET_WORDS = (
+    *("accesskey", "apikey", "auth", "credential", "functionskey", "jwt", "passphrase", "passw", "secret", "signature"),
+    *("subscriptionkey", "token"),
+)
 """A header or query parameter whose name holds one of these, with - and _ left out, is a secret, too."""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -39,7 +42,7 @@ def is_secret(name: str) -> bool:
 
 
 class Redactor:
-    """Takes headers, query parameters and JSON fields out of records.
+    """Takes headers, query parameters (of the path, and of URLs in headers) and JSON fields out of records.
 
     `headers` and `query` are names in any case; `CREDENTIALS`, `SIGNATURES` and what `is_secret` go in any case.
     A field is a path of keys with dots (`user.email`): lists on the way are entered, and of an object or a list every
@@ -66,7 +69,8 @@ class Redactor:
             elif is_secret(name):
                 self.counts["header with a secret's name"] += 1  # there is no end to the names that clients send
             else:
-                headers.append(header)
+                # Referer, X-Original-URI and the like repeat a URL.
+                headers.append((header[0], self._path(header[1])) if "?" in header[1] else header)
         changed = dataclasses.replace(record, headers=tuple(headers), path=self._path(record.path))
         if record.name.startswith(record.path.partition("?")[0] + "?"):  # a name with a query would keep its secrets
             changed = dataclasses.replace(changed, name=self._path(record.name))

@@ -119,6 +119,19 @@ def test_headers_go_and_query_parameters_are_blanked():
     assert redactor.counts == {"header x-user": 1, "header cookie": 1, "query token": 1, "query user_id": 1}
 
 
+@pytest.mark.parametrize("name", ["Ocp-Apim-Subscription-Key", "x-functions-key", "X-JWT-Assertion", "AWSAccessKeyId"])
+def test_names_of_secrets_are_known(name):
+    got, _ = redacted(post(b"", (name, "CANARY"), path=f"/v1?{name}=CANARY"))
+    assert (got.headers, got.path) == ((), f"/v1?{name}=xxxxxx")
+
+
+def test_a_url_in_a_header_keeps_no_secret():
+    headers = (("Referer", "https://app/a?b=1&token=abc"), ("X-Original-URI", "/v1?key=abc"), ("X-Mobile", "?0"))
+    got, redactor = redacted(post(b"", *headers, path="/v1?key=abc"))
+    assert got.headers == (("Referer", "https://app/a?b=1&token=xxx"), ("X-Original-URI", "/v1?key=xxx"), headers[2])
+    assert redactor.counts == {"query token": 1, "query key": 2}
+
+
 def test_a_name_that_holds_the_query_is_redacted_too():
     assert redacted(post(b"", path="/v1?sig=abc", name="/v1?sig=abc"))[0].name == "/v1?sig=xxx"
     assert redacted(post(b"", path="/v1?sig=abc", name="rank"))[0].name == "rank"
