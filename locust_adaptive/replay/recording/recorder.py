@@ -130,9 +130,6 @@ class Recorder:
         body: bytes | None,
     ) -> None:
         """Redact a complete request and queue it, or count it as lost."""
-        if self._ended:
-            self._lose(arrival, "after the end")
-            return
         if len(self._queue) >= self.plan.queue_arrivals:
             self._lose(arrival, "queue full")
             return
@@ -145,6 +142,9 @@ class Recorder:
         except Exception:
             # Whatever is wrong with the request or with us: it must not reach the file unredacted, nor harm its client.
             self._lose(arrival, "not redacted")
+            return
+        if self._ended:  # asked last: redacting takes time, and nobody looks into the queue any more
+            self._lose(arrival, "after the end")
             return
         if arrival.why:
             self._left_out[arrival.why] += 1
@@ -216,10 +216,12 @@ class Recorder:
         return ""
 
     def _drain(self) -> None:
-        """Write what waits, up to the limit of size. An item is taken from the queue when it is committed."""
-        while self._queue and self._size < self.plan.max_size:
+        """Write what waits now, up to the limit of size. An item is taken from the queue when it is committed."""
+        waiting = len(self._queue)  # more may come faster than it is written: limits and counts do not wait for that
+        while waiting and self._size < self.plan.max_size:
             bodies, held, refused = 0, 0, 0
-            batch = [self._queue[i] for i in range(min(BATCH, len(self._queue)))]
+            batch = [self._queue[i] for i in range(min(BATCH, waiting))]
+            waiting -= len(batch)
             for record, size in batch:
                 held += size
                 try:
@@ -244,9 +246,9 @@ class Recorder:
             self._note()
 
     def _give_up(self, why: str) -> None:
-        if self._queue:
-            self._refused[why] += len(self._queue)
-            self._queue.clear()
+        while self._queue:
+            self._queue.popleft()
+            self._refused[why] += 1
 
     def _losses(self) -> dict[str, int]:
         both = Counter(dict(self._lost))

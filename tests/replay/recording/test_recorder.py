@@ -203,6 +203,30 @@ def test_it_ends_by_itself_at_its_size_and_counts_what_came_too_late(tmp_path):
     assert len(records(tmp_path / "t.trace")) == progress.written
 
 
+def test_a_disk_that_never_catches_up_holds_up_neither_the_end_nor_the_counts(tmp_path, monkeypatch):
+    real = TraceWriter.commit
+    noted = []
+
+    def slow(self):
+        real(self)
+        recorder.ns += S // 10
+        for _ in range(2 * BATCH):
+            recorder.send()
+        assert recorder.ns < 30 * S, "it does not end"
+
+    path = tmp_path / "t.trace"
+    recorder = Scripted(path, *[lambda: noted.append(recorder._noted_ns)] * 99, max_time=5.0, queue_arrivals=10 * BATCH)
+    monkeypatch.setattr(TraceWriter, "commit", slow)
+    recorder.send()
+    recorder.run()
+    monkeypatch.undo()
+    progress = recorder.progress()
+    assert (progress.fault, progress.ended) == (False, "it has run for 5 s")
+    assert noted[0] < noted[-1], "the counts in the file are kept up to date"
+    assert progress.arrivals == progress.written + sum(progress.lost.values())
+    assert told(path).dropped["queue full"] > 0
+
+
 def test_a_request_that_is_complete_only_after_the_end_is_counted(tmp_path):
     recorder = Scripted(tmp_path / "t.trace", lambda: recorder.send(b"x"))
     slow = recorder.arrival("POST", "/", (), "c")
