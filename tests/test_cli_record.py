@@ -213,6 +213,7 @@ def test_a_request_that_does_not_end_is_cut_off_after_the_grace(tmp_path):
     ("options", "says"),
     [
         (["--target", "model:8000"], "no URL"),
+        (["--target", "http://a..b"], "no URL"),
         (["--target", "ftp://h"], "http://127.0.0.1:8000"),
         (["--target", "http://h/v1"], "the paths come from the clients"),
         (["--target", "http://u:CANARY@h"], "password"),
