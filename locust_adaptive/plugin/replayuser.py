@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from locust import FastHttpUser, task
 
@@ -69,6 +69,8 @@ class ReplayUser(OpenLoop, FastHttpUser):
         try:
             if not (isinstance(cls.speed, int | float) and 0 < cls.speed < math.inf):
                 raise TraceError(f"speed is {cls.speed!r}; it is a positive number, 2 plays the trace twice as fast")
+            if cls.repeat not in get_args(Repeat):
+                raise TraceError(f"repeat is {cls.repeat!r}; known are {', '.join(get_args(Repeat))}")
             playlist = playlist_of(cls.trace_path(), cls.in_order())
         except TraceError as e:
             raise ConfigError(f"{cls.__name__}: {e}") from None

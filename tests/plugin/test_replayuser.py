@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,18 @@ def test_on_reply_may_judge_what_it_says(replaying, capture: Capture) -> None:
     ]
 
 
+def test_a_reply_that_on_reply_cannot_judge_has_failed(replaying, capture: Capture) -> None:
+    def on_reply(record: Record, reply: Any) -> str | None:
+        return json.loads(reply.content)["error"]
+
+    user = replaying(Record(0, "s", "GET", "/"), on_reply=staticmethod(on_reply))
+    seen: list[Any] = []
+    user.environment.events.request.add_listener(lambda **event: seen.append(event["exception"]))
+    user.replay()
+    assert isinstance(seen[0], json.JSONDecodeError)
+    assert error_kind(seen[0]) == "exception"
+
+
 def test_what_was_sent_again_is_said_once(replaying, capture: Capture, caplog: pytest.LogCaptureFixture) -> None:
     user = replaying(Record(0, "s", "PUT", "/a"))
     user.replay()
@@ -210,6 +223,7 @@ def test_what_was_sent_again_is_said_once(replaying, capture: Capture, caplog: p
         ({"trace": "{good}", "headers": {"X": "env:NO_SUCH"}}, "Bad: the header X is to come from .* NO_SUCH"),
         ({"trace": "{good}", "host": "model:8000"}, "Bad: the host 'model:8000' is not where requests can go"),
         ({"trace": "{good}", "host": "http://a", "headers": {"Expect": "x"}}, "Bad: the header Expect belongs to"),
+        ({"trace": "{good}", "repeat": "once"}, "Bad: repeat is 'once'; known are idempotent, always, never"),
         (
             {"trace": "{good}", "host": "https://a", "verify": "/no/such.pem"},
             "Bad: verify: cannot read the CAs in /no/such.pem: No such file",
