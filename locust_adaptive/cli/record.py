@@ -165,6 +165,8 @@ def _summary(ended: "Progress", out: Path) -> None:
     for what, counts in (("lost", ended.lost), ("bodies left out", ended.left_out), ("redacted", ended.redacted)):
         if counts:
             click.echo(_counts(f"{what}: ", counts), err=True)
+    if ended.unsearched:
+        click.echo(f"not searched for fields: {ended.unsearched} bodies that are no JSON", err=True)
 
 
 def _counts(what: str, counts: dict[str, int]) -> str:

@@ -33,7 +33,8 @@ class Progress:
     """How far a recording is. `written` arrivals are in the file, `bodies` of them with their body; `size` in bytes.
 
     `arrivals` is `written`, what waits, and what is in `lost`; `left_out` are bodies alone. Both by their reason.
-    `redacted`: what was taken out, how often. `ended`: why nothing more is recorded; empty while it goes on.
+    `redacted`: what was taken out, how often; `unsearched` bodies are no JSON, and no field was looked for in them.
+    `ended`: why nothing more is recorded; empty while it goes on.
     """
 
     arrivals: int
@@ -43,6 +44,7 @@ class Progress:
     lost: dict[str, int]
     left_out: dict[str, int]
     redacted: dict[str, int]
+    unsearched: int
     ended: str
     fault: bool  # it ended by a fault: the file is there, and unfinished
 
@@ -174,6 +176,7 @@ class Recorder:
             self._losses(),
             dict(self._left_out),
             dict(self._redactor.counts),
+            self._redactor.unsearched,
             self._ended,
             self._fault,
         )

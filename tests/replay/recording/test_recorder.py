@@ -152,6 +152,13 @@ def test_large_unsampled_and_unreadable_bodies_leave_their_arrivals(tmp_path):
     assert b"CANARY" not in (tmp_path / "u.trace").read_bytes()
 
 
+def test_a_body_that_is_no_json_is_kept_and_counted(tmp_path):
+    recorder = Scripted(tmp_path / "t.trace", lambda: recorder.send(b"user=me&n=1"), redact_fields=("user",))
+    recorder.run()
+    assert recorder.progress().unsearched == 1
+    assert [record.body for record in records(tmp_path / "t.trace")] == [b"user=me&n=1"]
+
+
 def test_what_cannot_be_sent_is_counted_and_the_rest_kept(tmp_path):
     def requests():
         recorder.send(target="*")
