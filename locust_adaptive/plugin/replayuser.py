@@ -101,8 +101,8 @@ class ReplayUser(OpenLoop, FastHttpUser):
     def unfit(cls) -> str | None:
         """Why the trace is not fit for recorded arrivals; None if it is, or is not on this host."""
         try:
-            return cls.prepare()[0].unfit
-        except ConfigError:  # said by whoever has to play it
+            return playlist_of(cls.trace_path(), cls.in_order()).unfit
+        except (ConfigError, TraceError):  # said by whoever has to play it
             return None
 
     def on_request(self, record: Record, lap: int) -> Record:
