@@ -72,7 +72,9 @@ class ReplayUser(OpenLoop, FastHttpUser):
             if cls.repeat not in get_args(Repeat):
                 raise TraceError(f"repeat is {cls.repeat!r}; known are {', '.join(get_args(Repeat))}")
             playlist = playlist_of(cls.trace_path(), cls.in_order())
-        except TraceError as e:
+        except ConfigError:
+            raise
+        except ValueError as e:  # of the trace, or that none of it can be played
             raise ConfigError(f"{cls.__name__}: {e}") from None
         return playlist, {name: cls._value(name, value) for name, value in cls.headers.items()}
 
@@ -102,7 +104,7 @@ class ReplayUser(OpenLoop, FastHttpUser):
         """Why the trace is not fit for recorded arrivals; None if it is, or is not on this host."""
         try:
             return playlist_of(cls.trace_path(), cls.in_order()).unfit
-        except (ConfigError, TraceError):  # said by whoever has to play it
+        except ValueError:  # said by whoever has to play it
             return None
 
     def on_request(self, record: Record, lap: int) -> Record:

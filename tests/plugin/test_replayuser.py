@@ -220,6 +220,7 @@ def test_what_was_sent_again_is_said_once(replaying, capture: Capture, caplog: p
         ({}, "Bad names no trace: set trace"),
         ({"trace": "none.trace"}, "Bad: there is no trace 'none.trace' here nor beside the locustfile"),
         ({"trace": "{here}"}, "Bad: "),
+        ({"trace": "{bodyless}"}, "Bad: none of the 1 sessions of the trace has all its bodies"),
         ({"trace": "{good}", "headers": {"X": "env:NO_SUCH"}}, "Bad: the header X is to come from .* NO_SUCH"),
         ({"trace": "{good}", "host": "model:8000"}, "Bad: the host 'model:8000' is not where requests can go"),
         ({"trace": "{good}", "host": "http://a", "headers": {"Expect": "x"}}, "Bad: the header Expect belongs to"),
@@ -234,11 +235,14 @@ def test_what_is_missing_is_said_with_the_class(attributes, said: str, tmp_path:
     good = tmp_path / "good.trace"
     with TraceWriter(good, origin="test") as writer:
         writer.append(RECORDS[0])
+    bodyless = tmp_path / "bodyless.trace"
+    with TraceWriter(bodyless, origin="test") as writer:
+        writer.append(Record(0, "s", "POST", "/", omitted=9))
     text = tmp_path / "text.trace"
     text.write_text("no trace at all")
     attributes = dict(attributes)
     if "trace" in attributes:
-        attributes["trace"] = attributes["trace"].format(here=text, good=good)
+        attributes["trace"] = attributes["trace"].format(here=text, good=good, bodyless=bodyless)
     bad = type("Bad", (ReplayUser,), attributes)
     with pytest.raises(ConfigError, match=said):
         prepare([bad], None)
