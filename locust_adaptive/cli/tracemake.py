@@ -9,7 +9,7 @@ from typing import IO
 
 import click
 
-from .faults import faults, terminable
+from .faults import faults, parsed, terminable
 from .progress import progress
 
 _FILE = click.Path(path_type=Path)
@@ -40,9 +40,9 @@ def sample(
 
     with faults(), terminable():
         part = Part(
-            start_ns=round(_parsed("--from", start, quantities.seconds) * 1e9) if start else 0,
-            stop_ns=round(_parsed("--to", stop, quantities.seconds) * 1e9) if stop else None,
-            sessions=_parsed("--sessions", sessions, quantities.ratio) if sessions else None,
+            start_ns=round(parsed("--from", start, quantities.seconds) * 1e9) if start else 0,
+            stop_ns=round(parsed("--to", stop, quantities.seconds) * 1e9) if stop else None,
+            sessions=parsed("--sessions", sessions, quantities.ratio) if sessions else None,
             requests=requests,
             seed=seed,
         )
@@ -125,13 +125,6 @@ def _stream(source: Path, out: Path | None, force: bool) -> Iterator[IO[bytes]]:
     else:
         with whole(out, force) as unfinished, open(unfinished, "xb", opener=as_secret) as stream:
             yield stream
-
-
-def _parsed(option: str, text: str, parse: Callable[[str], float]) -> float:
-    try:
-        return parse(text)
-    except ValueError as fault:
-        raise ValueError(f"{option} {text!r} {fault}") from None
 
 
 def _bar(out: Path) -> Callable[[Sequence[int]], Iterable[int]]:
