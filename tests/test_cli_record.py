@@ -143,7 +143,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_relaying(tmp_path, origin):
 
 
 def test_at_a_limit_the_trace_is_complete_and_relaying_goes_on(tmp_path, origin):
-    with proxy(origin.url, "--max-time", "200ms", folder=tmp_path) as running, Wire.to(running.url) as client:
+    with proxy(origin.url, "--max-time", "1s", folder=tmp_path) as running, Wire.to(running.url) as client:
         post(client)
         wait_until(lambda: os.listdir(tmp_path) == ["day.trace"] and sealed(tmp_path / "day.trace"), "it is sealed")
         assert post(client) == b"ok"
