@@ -30,6 +30,7 @@ SECRET_WORDS = (
 )
 """A header or query parameter whose name holds one of these, with - and _ left out, is a secret, too."""
 
+_BEFORE_JSON = b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"  # byte order marks, too
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = JSONDecoder(parse_int=str, parse_float=str, strict=False)  # to get past a value; numbers need no reading
 
@@ -119,7 +120,8 @@ def _claims_json(record: Record) -> bool:
     """Might there be JSON in what is none as it stands? In what is compressed, too."""
     if _header(record, "content-encoding").lower() not in ("", "identity"):
         return True
-    return "json" in _header(record, "content-type").lower() or record.body.lstrip()[:1] in (b"{", b"[")
+    start = record.body.lstrip(_BEFORE_JSON)[:1]
+    return "json" in _header(record, "content-type").lower() or start in (b"{", b"[")
 
 
 def _json_bytes(record: Record) -> int:

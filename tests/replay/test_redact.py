@@ -97,6 +97,13 @@ def test_json_that_cannot_be_read_is_taken_out_and_its_size_kept(body):
     assert redactor.counts == {"body that cannot be read": 1}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_json_in_another_encoding_is_taken_out_whatever_it_is_called(encoding):
+    body = '{"a":"secret"}'.encode(encoding)
+    got, _ = redacted(post(body, ("Content-Type", "text/plain")), fields=["a"])
+    assert (got.body, got.size) == (b"", len(body))
+
+
 def test_other_bodies_are_left_and_counted():
     got, redactor = redacted(post(b"a=secret"), fields=["a"])
     assert (got.body, redactor.unsearched) == (b"a=secret", 1)
