@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -170,6 +171,20 @@ def test_export_to_a_file_and_to_standard_output(tmp_path, day):
     assert run("export", day, out).exit_code == 2
     assert run("export", day, out, "--format", "vegeta", "--force").exit_code == 2
     assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["sample --sessions 99%", "redact", "export"])
+@pytest.mark.parametrize(("mode", "made"), [(0o600, 0o600), (0o444, 0o644)])
+def test_what_is_made_of_a_trace_is_as_secret_as_the_trace(tmp_path, day, command, mode, made):
+    kept = tmp_path / "kept.trace"
+    shutil.copy(day, kept)
+    kept.chmod(mode)
+    umask = os.umask(0o022)
+    try:
+        assert run(*command.split(), kept, tmp_path / "out").exit_code == 0
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "out").stat().st_mode & 0o777 == made
 
 
 def test_a_reader_that_has_seen_enough_ends_an_export_quietly(tmp_path):

@@ -99,8 +99,13 @@ class ReplayClient:
         status = reply.status_code
         if status != record.expect if record.expect is not None else status >= 400:
             return StatusError(status, record.expect)
-        if self._check is not None and (wrong := self._check(record, reply)):
-            return CatchResponseError(wrong)
+        if self._check is not None:
+            try:
+                wrong = self._check(record, reply)
+            except Exception as fault:  # it did not find the reply good: no JSON, say, where it looks for a field
+                return fault
+            if wrong:
+                return CatchResponseError(wrong)
         return None
 
 

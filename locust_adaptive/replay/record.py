@@ -100,8 +100,9 @@ def _check_head(method: str, path: str, headers: tuple[tuple[str, str], ...]) ->
         if not _TOKEN.fullmatch(name):
             raise TraceError(f"header name {name!r} is not valid; use letters, digits and -")
         if not _VALUE.fullmatch(value):
+            # Without the value, which may be a secret.
             raise TraceError(
-                f"header {name} has the value {value!r}; remove line breaks and characters outside Latin-1"
+                f"header {name} has a value that cannot be sent; remove line breaks and characters outside Latin-1"
             )
 
 

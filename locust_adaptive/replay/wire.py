@@ -35,6 +35,7 @@ class Server:
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
+            (host or "").encode("idna")
         except ValueError as fault:
             raise TraceError(f"the host {url!r} is no URL: {fault}; write one such as http://model:8000") from None
         if parts.scheme not in _PORTS or not host or parts.query or parts.fragment:

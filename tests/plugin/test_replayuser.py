@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,18 @@ def test_the_counts_are_the_same_whether_somebody_listens(replaying, monkeypatch
     assert sorted(heard) == ["/status/200", "/status/200", "/status/404"]
 
 
+def test_a_reply_that_on_reply_cannot_judge_has_failed(replaying, capture: Capture) -> None:
+    def on_reply(record: Record, reply: Any) -> str | None:
+        return json.loads(reply.content)["error"]
+
+    user = replaying(Record(0, "s", "GET", "/"), on_reply=staticmethod(on_reply))
+    seen: list[Any] = []
+    user.environment.events.request.add_listener(lambda **event: seen.append(event["exception"]))
+    user.replay()
+    assert isinstance(seen[0], json.JSONDecodeError)
+    assert error_kind(seen[0]) == "exception"
+
+
 def test_what_was_sent_again_is_said_once(replaying, capture: Capture, caplog: pytest.LogCaptureFixture) -> None:
     user = replaying(Record(0, "s", "PUT", "/a"))
     user.replay()
@@ -249,9 +262,11 @@ def test_what_was_sent_again_is_said_once(replaying, capture: Capture, caplog: p
         ({}, "Bad names no trace: set trace"),
         ({"trace": "none.trace"}, "Bad: there is no trace 'none.trace' here nor beside the locustfile"),
         ({"trace": "{here}"}, "Bad: "),
+        ({"trace": "{bodyless}"}, "Bad: none of the 1 sessions of the trace has all its bodies"),
         ({"trace": "{good}", "headers": {"X": "env:NO_SUCH"}}, "Bad: the header X is to come from .* NO_SUCH"),
         ({"trace": "{good}", "host": "model:8000"}, "Bad: the host 'model:8000' is not where requests can go"),
         ({"trace": "{good}", "host": "http://a", "headers": {"Expect": "x"}}, "Bad: the header Expect belongs to"),
+        ({"trace": "{good}", "repeat": "once"}, "Bad: repeat is 'once'; known are idempotent, always, never"),
         (
             {"trace": "{good}", "host": "https://a", "verify": "/no/such.pem"},
             "Bad: verify: cannot read the CAs in /no/such.pem: No such file",
@@ -262,11 +277,14 @@ def test_what_is_missing_is_said_with_the_class(attributes, said: str, tmp_path:
     good = tmp_path / "good.trace"
     with TraceWriter(good, origin="test") as writer:
         writer.append(RECORDS[0])
+    bodyless = tmp_path / "bodyless.trace"
+    with TraceWriter(bodyless, origin="test") as writer:
+        writer.append(Record(0, "s", "POST", "/", omitted=9))
     text = tmp_path / "text.trace"
     text.write_text("no trace at all")
     attributes = dict(attributes)
     if "trace" in attributes:
-        attributes["trace"] = attributes["trace"].format(here=text, good=good)
+        attributes["trace"] = attributes["trace"].format(here=text, good=good, bodyless=bodyless)
     bad = type("Bad", (ReplayUser,), attributes)
     with pytest.raises(ConfigError, match=said):
         prepare([bad], None)

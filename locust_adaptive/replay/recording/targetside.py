@@ -49,6 +49,8 @@ class TargetSide(asyncio.Protocol):
         client, request = self._client, self._request
         if request is None:
             client.close()
+        elif not client.requests:
+            return  # the client went before the answer was whole
         elif self._until_end and exc is None:
             self._request = None
             client.answered(False)
