@@ -91,7 +91,7 @@ def slow_start(trials: Sequence[Trial], light: float) -> SlowStart | None:
         t.started < last_slow < t.ended + FELL_NEAR_S and _fell(t) for t in lightly
     )
     recheck = max(before, key=_lower_quartile).load if before and not again and not cold else None
-    return SlowStart((last_slow + first_warm) / 2, cold, recheck)
+    return SlowStart(round((last_slow + first_warm) / 2, 3), cold, recheck)
 
 
 def _quartiles(trial: Trial) -> list[tuple[float, float]]:
