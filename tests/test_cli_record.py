@@ -143,7 +143,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_relaying(tmp_path, origin):
 
 
 def test_at_a_limit_the_trace_is_complete_and_relaying_goes_on(tmp_path, origin):
-    with proxy(origin.url, "--max-time", "200ms", folder=tmp_path) as running, Wire.to(running.url) as client:
+    with proxy(origin.url, "--max-time", "1s", folder=tmp_path) as running, Wire.to(running.url) as client:
         post(client)
         wait_until(lambda: os.listdir(tmp_path) == ["day.trace"] and sealed(tmp_path / "day.trace"), "it is sealed")
         assert post(client) == b"ok"
@@ -213,6 +213,7 @@ def test_a_request_that_does_not_end_is_cut_off_after_the_grace(tmp_path):
     ("options", "says"),
     [
         (["--target", "model:8000"], "no URL"),
+        (["--target", "http://a..b"], "no URL"),
         (["--target", "ftp://h"], "http://127.0.0.1:8000"),
         (["--target", "http://h/v1"], "the paths come from the clients"),
         (["--target", "http://u:CANARY@h"], "password"),

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -113,7 +114,13 @@ def test_sample_makes_a_trace_and_says_so_in_it(tmp_path, day):
 def test_info_says_what_can_be_played(day):
     told = json.loads(run("info", day, "--json").stdout)
     assert (told["requests"], told["playable_requests"], told["playable_sessions"]) == (100, 90, 9)
-    assert "90 requests in 9 sessions (90.0%) that have all their bodies" in run("info", day).stdout
+    assert (told["borrowed_requests"], told["sent_size_mean"], told["unsent_requests"]) == (10, 22.9, 0)
+    shown = run("info", day).stdout
+    assert "90 requests in 9 sessions (90.0%) that have all their bodies" in shown
+    assert (
+        "borrowed      10 requests, with recorded arrivals, so that all sessions come; mean body then 22.9 bytes\n"
+        in shown
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,6 +171,20 @@ def test_export_to_a_file_and_to_standard_output(tmp_path, day):
     assert run("export", day, out).exit_code == 2
     assert run("export", day, out, "--format", "vegeta", "--force").exit_code == 2
     assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["sample --sessions 99%", "redact", "export"])
+@pytest.mark.parametrize(("mode", "made"), [(0o600, 0o600), (0o444, 0o644)])
+def test_what_is_made_of_a_trace_is_as_secret_as_the_trace(tmp_path, day, command, mode, made):
+    kept = tmp_path / "kept.trace"
+    shutil.copy(day, kept)
+    kept.chmod(mode)
+    umask = os.umask(0o022)
+    try:
+        assert run(*command.split(), kept, tmp_path / "out").exit_code == 0
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "out").stat().st_mode & 0o777 == made
 
 
 def test_a_reader_that_has_seen_enough_ends_an_export_quietly(tmp_path):

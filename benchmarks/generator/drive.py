@@ -34,6 +34,7 @@ from locust_adaptive.search.meter import Meter  # noqa: E402
 from locust_adaptive.search.slo import Slo  # noqa: E402
 
 WARM_S = 1.5
+SETTLE_S = 0.2
 USERS = 50
 BODIES = 500
 HEADERS = {"Content-Type": "application/octet-stream"}
@@ -86,6 +87,7 @@ def drive(job: Job, folder: Path) -> dict[str, float]:
     collector = Collector()
     gevent.sleep(WARM_S)
     collector.freeze()
+    gevent.sleep(SETTLE_S)  # what fell due meanwhile goes out late; a worker freezes while it sends nothing
     meter.open_probe(1, clock())
     before, cpu, wall = environment.stats.total.num_requests, time.process_time(), clock()
     lag = Histogram()

@@ -1,12 +1,15 @@
-"""What every command shares: errors that the person can mend, and being terminated."""
+"""What every command shares: errors that the person can mend, values of options, and being terminated."""
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
 import click
+
+T = TypeVar("T")
 
 
 class Fault(click.ClickException):
@@ -24,6 +27,14 @@ def faults() -> Iterator[None]:
         raise
     except (ValueError, OSError) as fault:
         raise Fault(str(fault)) from fault
+
+
+def parsed(option: str, text: str, parse: Callable[[str], T]) -> T:
+    """The value of an option; a ValueError of `parse`, as those of `search.quantities` are, gets its subject."""
+    try:
+        return parse(text)
+    except ValueError as fault:
+        raise ValueError(f"{option} {text!r} {fault}") from None
 
 
 @contextmanager

@@ -5,19 +5,18 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from .faults import Fault, faults
+from .faults import Fault, faults, parsed
 
 if TYPE_CHECKING:
     from ..replay.recording.recorder import Progress, Recorder
     from ..replay.recording.relay import Relay
 
-T = TypeVar("T")
 _SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -74,19 +73,19 @@ def record(
     with faults():
         host, port = _address(listen)
         plan = Plan(
-            bodies=_read("--bodies", bodies, _share),
+            bodies=parsed("--bodies", bodies, _share),
             seed=seed,
             redact_headers=tuple(redact_header),
             redact_query=tuple(redact_query),
             redact_fields=tuple(redact_field),
             session_header=session_header,
             session_cookie=session_cookie,
-            max_size=_read("--max-size", max_size, _size),
-            max_time=_read("--max-time", max_time, seconds),
-            max_body=_read("--max-body", max_body, _size),
+            max_size=parsed("--max-size", max_size, _size),
+            max_time=parsed("--max-time", max_time, seconds),
+            max_body=parsed("--max-body", max_body, _size),
         )
-        relay = Relay(target, keep_host=keep_host, silence_s=_read("--timeout", timeout, seconds))
-        grace_s = _read("--grace", grace, seconds)
+        relay = Relay(target, keep_host=keep_host, silence_s=parsed("--timeout", timeout, seconds))
+        grace_s = parsed("--grace", grace, seconds)
         recorder = None
         if not no_recording:
             recorder = Recorder(out, plan, origin=f"recorded before {relay.target}", salt=os.urandom(16))
@@ -165,6 +164,8 @@ def _summary(ended: "Progress", out: Path) -> None:
     for what, counts in (("lost", ended.lost), ("bodies left out", ended.left_out), ("redacted", ended.redacted)):
         if counts:
             click.echo(_counts(f"{what}: ", counts), err=True)
+    if ended.unsearched:
+        click.echo(f"not searched for fields: {ended.unsearched} bodies that are no JSON", err=True)
 
 
 def _counts(what: str, counts: dict[str, int]) -> str:
@@ -176,13 +177,6 @@ def _address(text: str) -> tuple[str, int]:
     if not parts or int(parts[3]) > 65535:
         raise ValueError(f"--listen {text!r} is no address; write it as 127.0.0.1:9001")
     return parts[1] or parts[2] or "0.0.0.0", int(parts[3])
-
-
-def _read(name: str, text: str, parse: Callable[[str], T]) -> T:
-    try:
-        return parse(text)
-    except ValueError as fault:
-        raise ValueError(f"{name} {text!r} {fault}") from None
 
 
 def _share(text: str) -> float:

@@ -117,15 +117,27 @@ def _table(file: Path, facts: "TraceInfo", figures: "Profile", why: str | None, 
 
 
 def _kept(figures: "Profile") -> list[tuple[str, str]]:
-    """What can be played, where not every body was kept."""
+    """What is played, where not every body was kept."""
     if figures.playable_requests == figures.requests:
         return []
     mean = "" if figures.playable_size_mean is None else f", mean body {figures.playable_size_mean:.4g} bytes"
     share = figures.playable_sessions / figures.sessions
-    return [
+    lines = [
         (
             "playable",
             f"{figures.playable_requests} requests in {figures.playable_sessions} sessions ({share:.1%}) that have all "
             f"their bodies{mean} (of all: {figures.size_mean:.4g})",
         )
     ]
+    if figures.sent_size_mean is not None and figures.duration_s is not None:
+        all_come = "so that all sessions come"
+        if figures.unsent_requests:
+            all_come = f"but {figures.unsent_requests} are left out, as nobody can lend to their sessions"
+        lines.append(
+            (
+                "borrowed",
+                f"{figures.borrowed_requests} requests, with recorded arrivals, {all_come}; mean body then "
+                f"{figures.sent_size_mean:.4g} bytes",
+            )
+        )
+    return lines

@@ -1,5 +1,6 @@
 """Making something of a trace: a part of it, one without its secrets, or text."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from typing import IO
 
 import click
 
-from .faults import faults, terminable
+from .faults import faults, parsed, terminable
 from .progress import progress
 
 _FILE = click.Path(path_type=Path)
@@ -39,9 +40,9 @@ def sample(
 
     with faults(), terminable():
         part = Part(
-            start_ns=round(_parsed("--from", start, quantities.seconds) * 1e9) if start else 0,
-            stop_ns=round(_parsed("--to", stop, quantities.seconds) * 1e9) if stop else None,
-            sessions=_parsed("--sessions", sessions, quantities.ratio) if sessions else None,
+            start_ns=round(parsed("--from", start, quantities.seconds) * 1e9) if start else 0,
+            stop_ns=round(parsed("--to", stop, quantities.seconds) * 1e9) if stop else None,
+            sessions=parsed("--sessions", sessions, quantities.ratio) if sessions else None,
             requests=requests,
             seed=seed,
         )
@@ -99,7 +100,7 @@ def export(file: Path, out: Path | None, format: str, target: str | None, force:
     written = 0
     with faults(), terminable(), Trace.open(file) as trace:
         line = line_of(format, start_of(trace.info()), target)
-        with _stream(out, force) as stream:
+        with _stream(file, out, force) as stream:
             for row in progress(range(len(trace)), len(trace), "export"):
                 if (text := line(trace.record(row))) is not None:
                     stream.write(text.encode() + b"\n")
@@ -111,23 +112,19 @@ def export(file: Path, out: Path | None, format: str, target: str | None, force:
 
 
 @contextmanager
-def _stream(out: Path | None, force: bool) -> Iterator[IO[bytes]]:
+def _stream(source: Path, out: Path | None, force: bool) -> Iterator[IO[bytes]]:
     """Where text goes: standard output, or a file that is there when it is whole."""
-    from ..replay.output import whole
+    from ..replay.output import mode_of, whole
+
+    def as_secret(path: str, flags: int) -> int:
+        return os.open(path, flags, mode_of(source))
 
     if out is None:
         yield sys.stdout.buffer
         sys.stdout.flush()
     else:
-        with whole(out, force) as unfinished, unfinished.open("xb") as stream:
+        with whole(out, force) as unfinished, open(unfinished, "xb", opener=as_secret) as stream:
             yield stream
-
-
-def _parsed(option: str, text: str, parse: Callable[[str], float]) -> float:
-    try:
-        return parse(text)
-    except ValueError as fault:
-        raise ValueError(f"{option} {text!r} {fault}") from None
 
 
 def _bar(out: Path) -> Callable[[Sequence[int]], Iterable[int]]:

@@ -75,6 +75,7 @@ class Conductor:
         self._setups = 0
         self._queue: SimpleQueue = SimpleQueue()
         self._mergers: dict[int, Merger] = {}
+        self._in_flight: dict[str, int] = {}
         self._started = self._looked = self._stepped = clock()
         self._greenlet: gevent.Greenlet | None = None
         self.held: Hold | None = None
@@ -174,6 +175,8 @@ class Conductor:
         return open_loop or self._roll.may_load(worker, self._setups, self._side.intended)
 
     def _take_shipment(self, worker: str, shipment: Shipment) -> None:
+        if shipment.flows:
+            self._in_flight[worker] = shipment.flows[-1].open
         merger = self._mergers.get(shipment.probe)
         if merger is None:
             return
@@ -240,10 +243,12 @@ class Conductor:
         if not present:
             self._stop(WORKERS_LOST)
             return
-        logger.warning("workers changed: %d before, %d now; the probe is void", len(self.workers), len(present))
+        lost = sum(self._in_flight.pop(worker, 0) for worker in set(self.workers) - {*present})
+        said = f"; those that are gone had {lost} requests in flight when last heard" if lost else ""
+        logger.warning("workers changed: %d before, %d now; the probe is void%s", len(self.workers), len(present), said)
         self._set_up(present)
         held = self.held
-        self._step(WorkersChanged(self.now, len(present)))
+        self._step(WorkersChanged(self.now, len(present), lost))
         if held is not None and held is self.held and not self.finished:
             # Nothing else was asked for (a drain goes on): the same again, by those who are there now.
             self._mergers.pop(held.probe, None)

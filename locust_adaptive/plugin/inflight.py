@@ -26,6 +26,7 @@ from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from locust import clients
 from locust.contrib import fasthttp
 from locust.exception import CatchResponseError, ResponseError
+from locust.runners import Runner
 
 from ..replay.reply import ReplyError
 from ..search.slices import NO_BUFFERS, NO_DESCRIPTORS, NO_PORTS
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 
 CONTEXT_KEY = "_locust_adaptive_ticket"
 """The key in a request's context under which users' own listeners see a `Ticket`."""
+
+
+_STATISTICS = next((c for c in Runner.__init__.__code__.co_consts if getattr(c, "co_name", None) == "on_request"), None)
+"""Of Locust's own listener, which feeds its statistics."""
 
 
 class StatusError(Exception):
@@ -122,6 +127,8 @@ def missing_internals() -> list[str]:
             missing.append(f"{session.__name__}.request(method, url, name)")
         if "context" not in inspect.signature(session.request).parameters:
             missing.append(f"{session.__name__}.request(context=)")
+    if _STATISTICS is None:
+        missing.append("locust.Runner's listener of the request event")
     return missing
 
 
@@ -223,6 +230,12 @@ def _on_request(
         ticket.judge(name, response_time, error)
     elif ticket is not None or not hooked:  # without a ticket it was sent while there was no meter
         _from_other_client(request_type, name, response_time, error)
+
+
+def only_counted(environment: Any) -> bool:
+    """Is the request event heard by nobody but us and Locust's statistics? Then a good reply can do without it."""
+    handlers = environment.events.request._handlers
+    return len(handlers) == 2 and handlers[0] is _on_request and getattr(handlers[1], "__code__", 0) is _STATISTICS
 
 
 def _from_other_client(request_type: str, name: str, response_time: float | None, error: str | None) -> None:

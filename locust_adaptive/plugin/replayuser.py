@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from locust import FastHttpUser, task
 
@@ -69,8 +69,12 @@ class ReplayUser(OpenLoop, FastHttpUser):
         try:
             if not (isinstance(cls.speed, int | float) and 0 < cls.speed < math.inf):
                 raise TraceError(f"speed is {cls.speed!r}; it is a positive number, 2 plays the trace twice as fast")
+            if cls.repeat not in get_args(Repeat):
+                raise TraceError(f"repeat is {cls.repeat!r}; known are {', '.join(get_args(Repeat))}")
             playlist = playlist_of(cls.trace_path(), cls.in_order())
-        except TraceError as e:
+        except ConfigError:
+            raise
+        except ValueError as e:  # of the trace, or that none of it can be played
             raise ConfigError(f"{cls.__name__}: {e}") from None
         return playlist, {name: cls._value(name, value) for name, value in cls.headers.items()}
 
@@ -99,13 +103,14 @@ class ReplayUser(OpenLoop, FastHttpUser):
     def unfit(cls) -> str | None:
         """Why the trace is not fit for recorded arrivals; None if it is, or is not on this host."""
         try:
-            return cls.prepare()[0].unfit
-        except ConfigError:  # said by whoever has to play it
+            return playlist_of(cls.trace_path(), cls.in_order()).unfit
+        except ValueError:  # said by whoever has to play it
             return None
 
     def on_request(self, record: Record, lap: int) -> Record:
         """What to send instead of `record`. `lap` is another number each time that a probe plays it: 0 the first time,
-        1, 2, ... after each end of the trace, and from 1 000 000, 2 000 000, ... in copies that are superposed."""
+        1, 2, ... after each end of the trace, from 1 000 000, 2 000 000, ... in copies that are superposed, and from
+        10**12 on for a session whose own bodies were not kept."""
         return record
 
     @staticmethod

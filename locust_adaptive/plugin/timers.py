@@ -96,16 +96,17 @@ def _timerfd() -> tuple[int, Callable[[float], None]]:
         fd = os.timerfd_create(time.CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
         return fd, lambda delay: (os.timerfd_settime(fd, initial=delay), None)[1]
     libc = ctypes.CDLL(None, use_errno=True)
-    create, settime = libc.timerfd_create, libc.timerfd_settime
+    create = libc.timerfd_create
+    settime = ctypes.PyDLL(None).timerfd_settime  # it does not wait: no need to let another thread run
     fd = create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)  # TFD_* are these flags
     if fd < 0:
         raise OSError(ctypes.get_errno(), "timerfd_create failed")
     spec = _Itimerspec()
-    where = ctypes.byref(spec)
+    value, where = spec.value, ctypes.byref(spec)
 
     def set_delay(delay: float) -> None:
         seconds = int(delay)
-        spec.value.s, spec.value.ns = seconds, int((delay - seconds) * 1e9)
+        value.s, value.ns = seconds, int((delay - seconds) * 1e9)
         settime(fd, 0, where, None)
 
     return fd, set_delay

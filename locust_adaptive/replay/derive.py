@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .index import Index
-from .output import whole
+from .output import mode_of, whole
 from .provenance import Sampling
 from .record import Record, TraceError
 from .redact import Redactor
@@ -88,7 +88,10 @@ def _copy(
     counts: Counter[str] | None = None,
 ) -> int:
     info = trace.info()
-    with whole(out, force) as unfinished, TraceWriter(unfinished, origin=info.origin, batch=4096) as writer:
+    with (
+        whole(out, force) as unfinished,
+        TraceWriter(unfinished, origin=info.origin, batch=4096, mode=mode_of(trace.path)) as writer,
+    ):
         writer.time_quality = info.time_quality  # a sample's own times may happen to look coarser
         for row in progress(rows):
             record = change(trace.record(row))

@@ -9,6 +9,11 @@ from .record import TraceError
 from .writer import SIDECARS
 
 
+def mode_of(source: Path) -> int:
+    """Who may read what is made of a file: those who can read it."""
+    return source.stat().st_mode & 0o666 | 0o600
+
+
 @contextmanager
 def whole(out: Path, force: bool = False) -> Iterator[Path]:
     """A path to write to. It becomes `out` when the block ends well and is removed when it does not.

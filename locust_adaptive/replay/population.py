@@ -23,24 +23,28 @@ MANY = 1_000_000
 
 
 class Play(NamedTuple):
-    """One request to send: its row in the trace, its session's code, how often the probe has wrapped, from 0, and which
-    of the copies that are superposed it belongs to, from 0."""
+    """One request to send: its row in the trace, its session's code, how often the probe has wrapped, from 0, which of
+    the copies that are superposed it belongs to, from 0, and the number of the loan (`loans`), 0 for none. The session
+    is the one that comes; where it borrows, `row` is of another."""
 
     row: int
     session: int
     lap: int
     copy: int = 0
+    loan: int = 0
 
     @property
     def repeat(self) -> int:
-        """A number of its own for each time that the probe plays the session: the lap, and a million more a copy."""
-        return self.lap + MANY * self.copy
+        """A number of its own for each time that the probe plays the request, and one for all of a session unless they
+        are borrowed one by one: the lap, a million more a copy, and a million millions a loan."""
+        return self.lap + MANY * (self.copy + MANY * self.loan)
 
 
 def playing(index: Index, shard: Shard | None) -> NDArray[np.bool_]:
     """(s,) which sessions are played: those of the shard of which every body was kept. Raises `ValueError` for none.
 
-    A part of a session, or a body from another, is nothing that ever was sent.
+    A part of a session, or a body from another, is nothing that ever was sent: only arrivals in their own time, which
+    leave no choice, are played with bodies that are borrowed.
     """
     mine = index.playable()
     if not mine.any():
@@ -102,14 +106,16 @@ class Population:
 
         Each lap has every session once, in a fresh order. The wraps of a probe are the lap of its last play.
         """
+        rows = self._rows.data  # an item of it is an int, and costs less than an array's
         for lap in count():
             rng = np.random.default_rng((*self._seed, probe, lap))
             for block in rng.permutation(len(self._blocks)):
-                for session in rng.permutation(self._blocks[block]).tolist():
-                    if session < 0:
-                        continue
-                    for row in self._rows[self._starts[session] : self._ends[session]].tolist():
-                        yield Play(row, session, lap)
+                sessions = rng.permutation(self._blocks[block])
+                sessions = sessions[sessions >= 0]
+                columns = (sessions, self._starts[sessions], self._ends[sessions])
+                for session, start, end in zip(*(column.tolist() for column in columns), strict=True):
+                    for i in range(start, end):
+                        yield Play(rows[i], session, lap)
 
     def in_order(self) -> Iterator[Play]:
         """The endless plays in the order in which they were recorded."""

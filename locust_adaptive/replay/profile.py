@@ -1,11 +1,12 @@
 """What a trace is like: rate, mix, sizes, burstiness. Pure, from the index."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .index import Index
+from .loans import borrow
 from .record import TraceError
 from .timeline import Draw, Timeline
 
@@ -35,6 +36,9 @@ class Profile:
     playable_sessions: int  # those of which every body was kept; so are the requests and the size of the next two
     playable_requests: int
     playable_size_mean: float | None  # beside `size_mean`: whether what is played is like what arrived
+    borrowed_requests: int  # with recorded arrivals: those at whose times another request is sent
+    sent_size_mean: float | None  # of all that is sent then
+    unsent_requests: int  # nor are these sent then: nobody can lend to them, or to another of their session
     dispersion_100ms: float | None  # index of dispersion of counts; 1 for Poisson arrivals
     dispersion_1s: float | None
     dispersion_10s: float | None
@@ -64,6 +68,10 @@ def profile(index: Index, timed: bool = True) -> Profile:
     excess = np.bincount(index.session, weights=index.size, minlength=len(lengths)) - mean * lengths
     playable = index.playable()
     sizes = index.size[playable[index.session]]
+    loans = borrow(index, 1)
+    sent = playable if loans is None else replace(index, bodyless=loans.unmet).playable()
+    then = np.flatnonzero(sent[index.session])
+    sizes_then = index.size[then if loans is None else loans.row[then]]
     p50, p90, largest = np.quantile(index.size, (0.5, 0.9, 1.0), method="inverted_cdf").tolist()
     return Profile(
         requests=len(index),
@@ -79,6 +87,9 @@ def profile(index: Index, timed: bool = True) -> Profile:
         playable_sessions=int(playable.sum()),
         playable_requests=len(sizes),
         playable_size_mean=float(sizes.mean()) if len(sizes) else None,
+        borrowed_requests=0 if loans is None else int((loans.row[then] != then).sum()),
+        sent_size_mean=float(sizes_then.mean()) if len(then) else None,
+        unsent_requests=len(index) - len(then),
         **_dispersions([index.due_ns] if timed else []),
     )
 

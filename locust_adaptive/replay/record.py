@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 class TraceError(ValueError):
@@ -68,20 +69,7 @@ class Record:
 
         Done where records are written, not where they are read: replay pays for every microsecond.
         """
-        if not _TOKEN.fullmatch(self.method):
-            raise TraceError(f"method {self.method!r} is no HTTP method; write one such as GET or POST")
-        if not _TARGET.fullmatch(self.path):
-            raise TraceError(
-                f"path {self.path!r} cannot be sent; it starts with / (no scheme, no host) and has every space and "
-                "non-ASCII character percent-encoded"
-            )
-        for name, value in self.headers:
-            if not _TOKEN.fullmatch(name):
-                raise TraceError(f"header name {name!r} is not valid; use letters, digits and -")
-            if not _VALUE.fullmatch(value):
-                raise TraceError(
-                    f"header {name} has the value {value!r}; remove line breaks and characters outside Latin-1"
-                )
+        _check_head(self.method, self.path, self.headers)
         for what, text in (("session", self.session), ("name", self.name)):
             try:
                 text.encode()
@@ -97,6 +85,25 @@ class Record:
             raise TraceError(f"{self.omitted} bytes omitted of a body that is there; omit a body as a whole")
         if self.size > MAX_BODY:
             raise TraceError(f"a body of {self.size} bytes is too large for a trace (at most {MAX_BODY})")
+
+
+@lru_cache(1024)  # the same heads come again and again
+def _check_head(method: str, path: str, headers: tuple[tuple[str, str], ...]) -> None:
+    if not _TOKEN.fullmatch(method):
+        raise TraceError(f"method {method!r} is no HTTP method; write one such as GET or POST")
+    if not _TARGET.fullmatch(path):
+        raise TraceError(
+            f"path {path!r} cannot be sent; it starts with / (no scheme, no host) and has every space and "
+            "non-ASCII character percent-encoded"
+        )
+    for name, value in headers:
+        if not _TOKEN.fullmatch(name):
+            raise TraceError(f"header name {name!r} is not valid; use letters, digits and -")
+        if not _VALUE.fullmatch(value):
+            # Without the value, which may be a secret.
+            raise TraceError(
+                f"header {name} has a value that cannot be sent; remove line breaks and characters outside Latin-1"
+            )
 
 
 def portable(headers: Iterable[tuple[str, str]]) -> tuple[tuple[tuple[str, str], ...], list[str]]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from .arrivals import Arrival, check_rate
-from .population import Play
 from .timeline import Draw, Timeline
 
 CHUNK = 1024
@@ -89,6 +88,4 @@ class Recorded:
         self._span_ns = (found.stop_ns - start) * (2 if found.looked < CHUNK // 2 else 1)
         due = self._origin + found.due_ns / self._ns
         fresh = due > self._after
-        columns = (found.row, self._timeline.session_of(found.row), found.lap, found.copy)
-        plays = map(Play._make, zip(*(column[fresh].tolist() for column in columns), strict=True))
-        self._coming = map(Arrival, due[fresh].tolist(), plays)
+        self._coming = map(Arrival, due[fresh].tolist(), self._timeline.plays(found, fresh))

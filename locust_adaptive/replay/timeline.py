@@ -3,23 +3,28 @@
 The trace is closed to a circle, its seam one mean gap long, and a *copy* goes round it without end, from an offset of
 its own: bursts that sessions share stay whole, and other copies' bursts fall elsewhere. A multiple of 3.4 is three
 copies and 40 % of the sessions of a fourth; 0.4 is 40 % of one. A session is whole or absent in a lap of a copy, and
-its requests keep their distances; where a copy comes to the end it begins again, one mean gap later. All randomness
+its requests keep their distances; where a copy comes to the end it begins again, one mean gap later. Where bodies are
+those of a sample all sessions come all the same, with requests that are borrowed (`loans`). All randomness
 comes from seeds, and nothing depends on the shard but which sessions are played: the workers' parts join to what one
 would play, to the nanosecond.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .index import Index
-from .population import Population, playing
+from .loans import borrow
+from .population import Play, Population, playing
 from .record import TraceError
 from .sharding import Shard
 
 Nanoseconds = NDArray[np.int64]
+LONGEST_NS = 2**60
+"""So that sums of a few periods are 64-bit integers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +65,24 @@ class Timeline:
     """The arrivals of a trace, or of one worker's shard of it, at any multiple of its rate.
 
     `rate`: arrivals per second of the whole trace, of the sessions that can be played. `requests`: how many are of this
-    shard. The memory is 4 bytes a session, and where not all are played 12 bytes for each request that is. Raises
-    `ValueError` for a trace without a duration, or where no session is to be played.
+    shard. The memory is 4 bytes a session, where not all are played 12 bytes for each request that is, and where some
+    are borrowed 8 bytes a request. Raises `ValueError` for a trace without a duration, or where no session is to be
+    played.
     """
 
     def __init__(self, index: Index, seed: int, shard: Shard | None = None) -> None:
         length = int(index.due_ns[-1]) - int(index.due_ns[0])
         if length <= 0:
             raise TraceError("all requests of the trace are due at once: recorded arrivals need times that differ")
+        if length > LONGEST_NS:
+            raise TraceError(
+                f"the trace lasts {length / 31_556_952e9:.3g} years; recorded arrivals can be those of 36 at most: "
+                "check the unit of its times"
+            )
         self.period_ns = round(length * len(index) / (len(index) - 1))
+        self._loans = borrow(index, seed)
+        if self._loans is not None:
+            index = replace(index, bodyless=self._loans.unmet)
         self.rate = 1e9 * int(playing(index, None)[index.session].sum()) / self.period_ns
         self._session = index.session
         self._rank = Population(index, seed).ranks()
@@ -115,9 +129,14 @@ class Timeline:
             at = part.stop_ns
         return np.concatenate(parts)
 
-    def session_of(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
-        """The sessions' codes of these rows."""
-        return self._session[rows]
+    def plays(self, found: Stretch, of: NDArray[np.bool_]) -> Iterator[Play]:
+        """What those of these arrivals send."""
+        row, loan = found.row[of], np.zeros(int(of.sum()), dtype=np.int32)
+        session = self._session[row]
+        if self._loans is not None:
+            row, loan = self._loans.row[row], self._loans.number[row]
+        columns = (row, session, found.lap[of], found.copy[of], loan)
+        return map(Play._make, zip(*(column.tolist() for column in columns), strict=True))
 
     def _before(self, moments: Nanoseconds) -> Nanoseconds:
         """How many arrivals of one endless copy that begins at the start of the trace are due before each moment."""

@@ -7,6 +7,7 @@ stand over recorded ones of the same name. Repeated headers stay repeated, in th
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from .record import HOP_BY_HOP, Record, TraceError
@@ -34,6 +35,7 @@ class Server:
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
+            (host or "").encode("idna")
         except ValueError as fault:
             raise TraceError(f"the host {url!r} is no URL: {fault}; write one such as http://model:8000") from None
         if parts.scheme not in _PORTS or not host or parts.query or parts.fragment:
@@ -49,8 +51,7 @@ class Server:
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A request to send: `head`, then `body`. `record` is what it was made of."""
 
     record: Record

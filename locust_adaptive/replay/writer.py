@@ -33,8 +33,9 @@ _INTERNED = 65536  # texts whose ids a writer remembers; the rest it looks up
 class TraceWriter:
     """Appends records to a new trace. As a context manager it finalises on success and keeps what it has on an error.
 
-    `origin` says where the records come from. Records need not come in order of time, and `due_ns` may count from any
-    zero. Every `batch` records are one transaction; `commit` ends one early. One writer, one thread at a time.
+    `origin` says where the records come from, `mode` who may read the file (less the umask). Records need not come in
+    order of time, and `due_ns` may count from any zero. Every `batch` records are one transaction; `commit` ends one
+    early. One writer, one thread at a time.
     Raises `TraceError` when the file exists, cannot be made, a record cannot be sent, or the disk fails: then the batch
     in hand may be lost, `committed` tells what is safe, and the writer can go on once there is space again.
     """
@@ -42,13 +43,13 @@ class TraceWriter:
     time_quality: str | None = None
     """Set to "none" or "send_time" when the times are not those of the arrivals; else `seal` finds their resolution."""
 
-    def __init__(self, path: str | os.PathLike[str], *, origin: str, batch: int = 256) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, origin: str, batch: int = 256, mode: int = 0o644) -> None:
         self.path = Path(path)
         self.committed = 0
         """Requests that survive a kill of this process."""
         self._batch, self._pending = batch, 0
         try:
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
         except FileExistsError:
             raise TraceError(
                 f"{self.path} exists and is not overwritten; remove it or choose another file name"
@@ -157,10 +158,10 @@ class TraceWriter:
 
     def _body(self, body: bytes) -> int | None:
         digest = blake2b(body, digest_size=16).digest()
-        row = self._db.execute("SELECT id FROM body WHERE hash = ?", (digest,)).fetchone()
-        if row:
-            return int(row[0])
-        return self._db.execute("INSERT INTO body(hash, data) VALUES(?, ?)", (digest, body)).lastrowid
+        new = self._db.execute("INSERT OR IGNORE INTO body(hash, data) VALUES(?, ?)", (digest, body))
+        if new.rowcount:
+            return new.lastrowid
+        return int(self._db.execute("SELECT id FROM body WHERE hash = ?", (digest,)).fetchone()[0])
 
     def _intern(self, table: str, **values: str | int) -> int:
         """The id of a row, made when new; ids count from 0, so that they index arrays."""

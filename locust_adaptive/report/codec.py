@@ -48,8 +48,8 @@ def event_to_plain(event: Event) -> dict[str, Any]:
             return {"event": "cohort", "t": t, "probe": probe, "cohort": cohort.to_plain()}
         case TimePassed(t):
             return {"event": "time", "t": t}
-        case WorkersChanged(t, workers):
-            return {"event": "workers", "t": t, "workers": workers}
+        case WorkersChanged(t, workers, lost):
+            return {"event": "workers", "t": t, "workers": workers, **({"lost": lost} if lost else {})}
         case Stopped(t, reason):
             return {"event": "stopped", "t": t, "reason": reason}
 
@@ -67,7 +67,7 @@ def event_from_plain(plain: Mapping[str, Any]) -> Event:
         case "time":
             return TimePassed(t)
         case "workers":
-            return WorkersChanged(t, plain["workers"])
+            return WorkersChanged(t, plain["workers"], plain.get("lost", 0))
         case "stopped":
             return Stopped(t, plain["reason"])
         case kind:

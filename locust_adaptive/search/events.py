@@ -43,10 +43,12 @@ class TimePassed:
 
 @dataclass(frozen=True)
 class WorkersChanged:
-    """Workers came or went: what is being measured is void. `workers` are there now."""
+    """Workers came or went: what is being measured is void. `workers` are there now. Requests `lost`: those that the
+    gone ones had in flight when they were last heard."""
 
     t: float
     workers: int
+    lost: int = 0
 
 
 @dataclass(frozen=True)

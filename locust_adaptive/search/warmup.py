@@ -23,7 +23,7 @@ SLOWER = 1.35
 """A start is slow while the lower quartile of latency is above this times the later one, for two windows at least."""
 FELL, FELL_NEAR_S = 1.12, 10.0
 """It was a warm-up where latency fell so much from the first half of a light load, near its end, to the second."""
-HALF, ENOUGH = 2, 20
+HALF, ENOUGH = 2, 10
 """Each half has so many windows; loads are compared by so many answers."""
 
 
@@ -91,7 +91,7 @@ def slow_start(trials: Sequence[Trial], light: float) -> SlowStart | None:
         t.started < last_slow < t.ended + FELL_NEAR_S and _fell(t) for t in lightly
     )
     recheck = max(before, key=_lower_quartile).load if before and not again and not cold else None
-    return SlowStart((last_slow + first_warm) / 2, cold, recheck)
+    return SlowStart(round((last_slow + first_warm) / 2, 3), cold, recheck)
 
 
 def _quartiles(trial: Trial) -> list[tuple[float, float]]:

@@ -92,6 +92,12 @@ def test_a_master_without_the_trace_takes_it_for_fit() -> None:
     assert chosen([type("Away", (ReplayUser,), {"trace": "away.trace"})]) == ("recorded", None)
 
 
+def test_a_master_without_the_credentials_knows_the_trace_all_the_same(replaying) -> None:
+    kind, doubt = chosen([replaying("burst", headers={"Authorization": "env:NO_SUCH"})])
+    assert kind == "poisson"
+    assert "too short" in str(doubt)
+
+
 def test_and_a_worker_that_has_it_knows_better(replaying) -> None:
     with pytest.raises(ConfigError, match=r"a master that does not have the trace.*too short"):
         pacing("recorded", [replaying("burst")], "seed")

@@ -222,6 +222,18 @@ def test_workers_that_change_void_the_probe_and_it_goes_on_with_those_there(two:
     assert [w for kind, _, w in two.side.sent if kind == SETUP] == now
 
 
+def test_what_a_lost_worker_had_in_flight_when_last_heard_is_counted(two: Conducted, caplog) -> None:
+    for index, (a, b) in enumerate([(9, 2), (7, 3)]):
+        two.tell("a", Shipment(1, (Flow(index, open=a),)))
+        two.tell("b", Shipment(1, (Flow(index, open=b),)))
+    wait_until(lambda: len(two.log) > 2, "their slices")
+    two.side.names = ["b"]
+    wait_until(lambda: two.commands(Judged), "the verdict")
+    (change,) = (event for event, _ in two.log if isinstance(event, WorkersChanged))
+    assert (change.workers, change.lost) == (1, 7)
+    assert "2 before, 1 now; the probe is void; those that are gone had 7 requests in flight" in caplog.text
+
+
 def test_after_a_change_of_workers_each_is_told_of_the_next_probe_once() -> None:
     """Told twice, it would close its slices and number them anew."""
     made = Conducted(Side("a", "b"), (30.0, 60.0), (30.0, 60.0)).start()

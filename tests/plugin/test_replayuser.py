@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from gevent.server import StreamServer
 from locust.env import Environment
 
 from locust_adaptive import ReplayUser
-from locust_adaptive.plugin import playlist
+from locust_adaptive.plugin import inflight, playlist
+from locust_adaptive.plugin.guards import clock
 from locust_adaptive.plugin.inflight import error_kind
 from locust_adaptive.plugin.options import ConfigError
 from locust_adaptive.plugin.replayuser import prepare
 from locust_adaptive.replay.record import Record
 from locust_adaptive.replay.store import TraceWriter
+from locust_adaptive.search.meter import Meter
+from locust_adaptive.search.slo import Slo
 
 Sent = tuple[str, str, list[tuple[str, str]], bytes]
 MADE_BY_THE_CLIENT = {"host", "content-length"}
@@ -187,6 +191,57 @@ def test_on_reply_may_judge_what_it_says(replaying, capture: Capture) -> None:
     ]
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_counts_are_the_same_whether_somebody_listens(replaying, monkeypatch, place: int) -> None:
+    records = [Record(i, f"s{i}", "GET", f"/status/{s}", expect=200) for i, s in enumerate((200, 200, 404))]
+    user_class = type(replaying(*records))
+    counts: list[Any] = []
+    heard: list[str] = []
+    for listens in (False, True):
+        environment = Environment(user_classes=[user_class], host=user_class.host)
+        environment.create_local_runner()
+        inflight.install(environment)
+        if listens:
+            environment.events.request._handlers.insert(place, lambda **event: heard.append(event["name"]))
+        assert inflight.only_counted(environment) is not listens
+        meter = Meter(Slo.parse("p99<1s"), 0.005, clock())
+        monkeypatch.setattr(inflight.instruments, "meter", meter)
+        meter.open_probe(1, clock())
+        user = user_class.real(environment)
+        for _ in records:
+            user.replay()
+        meter.open_probe(2, clock())
+        flows = [flow for shipment in meter.collect(clock()) for flow in shipment.flows]
+        stats = environment.stats
+        counts.append(
+            (
+                [(name, e.num_requests, e.num_failures, e.total_content_length) for name, e in stats.entries.items()],
+                (stats.total.num_requests, stats.total.num_failures, sum(stats.total.response_times.values())),
+                [(error.name, error.occurrences) for error in stats.errors.values()],
+                sum(sum(flow.completions.values()) for flow in flows),
+                [flow.errors for flow in flows if flow.errors],
+            )
+        )
+        assert meter.in_flight == 0
+    without, with_listener = ([sorted(count[0]), *count[1:]] for count in counts)
+    assert without == with_listener
+    assert without[1] == (3, 1, 3)
+    assert without[3] == 3
+    assert sorted(heard) == ["/status/200", "/status/200", "/status/404"]
+
+
+def test_a_reply_that_on_reply_cannot_judge_has_failed(replaying, capture: Capture) -> None:
+    def on_reply(record: Record, reply: Any) -> str | None:
+        return json.loads(reply.content)["error"]
+
+    user = replaying(Record(0, "s", "GET", "/"), on_reply=staticmethod(on_reply))
+    seen: list[Any] = []
+    user.environment.events.request.add_listener(lambda **event: seen.append(event["exception"]))
+    user.replay()
+    assert isinstance(seen[0], json.JSONDecodeError)
+    assert error_kind(seen[0]) == "exception"
+
+
 def test_what_was_sent_again_is_said_once(replaying, capture: Capture, caplog: pytest.LogCaptureFixture) -> None:
     user = replaying(Record(0, "s", "PUT", "/a"))
     user.replay()
@@ -207,9 +262,11 @@ def test_what_was_sent_again_is_said_once(replaying, capture: Capture, caplog: p
         ({}, "Bad names no trace: set trace"),
         ({"trace": "none.trace"}, "Bad: there is no trace 'none.trace' here nor beside the locustfile"),
         ({"trace": "{here}"}, "Bad: "),
+        ({"trace": "{bodyless}"}, "Bad: none of the 1 sessions of the trace has all its bodies"),
         ({"trace": "{good}", "headers": {"X": "env:NO_SUCH"}}, "Bad: the header X is to come from .* NO_SUCH"),
         ({"trace": "{good}", "host": "model:8000"}, "Bad: the host 'model:8000' is not where requests can go"),
         ({"trace": "{good}", "host": "http://a", "headers": {"Expect": "x"}}, "Bad: the header Expect belongs to"),
+        ({"trace": "{good}", "repeat": "once"}, "Bad: repeat is 'once'; known are idempotent, always, never"),
         (
             {"trace": "{good}", "host": "https://a", "verify": "/no/such.pem"},
             "Bad: verify: cannot read the CAs in /no/such.pem: No such file",
@@ -220,11 +277,14 @@ def test_what_is_missing_is_said_with_the_class(attributes, said: str, tmp_path:
     good = tmp_path / "good.trace"
     with TraceWriter(good, origin="test") as writer:
         writer.append(RECORDS[0])
+    bodyless = tmp_path / "bodyless.trace"
+    with TraceWriter(bodyless, origin="test") as writer:
+        writer.append(Record(0, "s", "POST", "/", omitted=9))
     text = tmp_path / "text.trace"
     text.write_text("no trace at all")
     attributes = dict(attributes)
     if "trace" in attributes:
-        attributes["trace"] = attributes["trace"].format(here=text, good=good)
+        attributes["trace"] = attributes["trace"].format(here=text, good=good, bodyless=bodyless)
     bad = type("Bad", (ReplayUser,), attributes)
     with pytest.raises(ConfigError, match=said):
         prepare([bad], None)

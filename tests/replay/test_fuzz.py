@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from locust_adaptive.replay.population import Population
 from locust_adaptive.replay.profile import profile
 from locust_adaptive.replay.record import Record, TraceError
 from locust_adaptive.replay.store import Trace, TraceWriter, seal
+from locust_adaptive.replay.timeline import Draw, Timeline
 from locust_adaptive.replay.verify import verify
 
 PAGE = 16384
@@ -54,6 +56,14 @@ def everything(path):
                 if index.playable().any():
                     for play in islice(Population(index, 1).plays(1), 2 * len(index)):
                         assert index.session[play.row] == play.session
+                try:
+                    timeline = Timeline(index, 1)
+                except ValueError:  # nothing to play, or not in its own time
+                    pass
+                else:
+                    found = timeline.stretch(Draw((1,)), 1.5, 0, timeline.period_ns, 500)
+                    played = [play.row for play in timeline.plays(found, np.ones(len(found.due_ns), dtype=bool))]
+                    assert not set(played) & set(index.bodyless.tolist())
                 if not faults:
                     assert [record.due_ns for record in records] == index.due_ns.tolist()
         except TraceError:

@@ -28,8 +28,19 @@ def test_what_can_be_played_is_set_beside_what_arrived():
     got = profile(dataclasses.replace(index([0, 1, 2, 3], [10, 40, 30, 20]), bodyless=np.array([1], dtype=np.int32)))
     assert (got.requests, got.playable_requests, got.sessions, got.playable_sessions) == (4, 3, 4, 3)
     assert (got.size_mean, got.playable_size_mean) == (25, 20)
+    assert (got.borrowed_requests, got.sent_size_mean, got.unsent_requests) == (1, 22.5, 0)
     nothing = dataclasses.replace(index([0]), bodyless=np.array([0], dtype=np.int32))
     assert profile(nothing).playable_size_mean is None
+    assert (profile(nothing).sent_size_mean, profile(nothing).unsent_requests) == (None, 1)
+
+
+def test_what_nobody_can_lend_to_is_counted():
+    mixed = dataclasses.replace(
+        index([0, 1, 2, 3], [10, 40, 30, 20], [0, 0, 0, 1]), bodyless=np.array([1, 3], dtype=np.int32)
+    )
+    got = profile(mixed)
+    assert (got.borrowed_requests, got.unsent_requests) == (1, 1)
+    assert got.sent_size_mean == pytest.approx((10 + 30 + 30) / 3)
 
 
 def test_a_trace_without_times_has_no_times():

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from locust_adaptive.replay import recorded
+from locust_adaptive.replay.population import Play
 from locust_adaptive.replay.recorded import Recorded
 from locust_adaptive.replay.sharding import ShardMap
 from locust_adaptive.replay.timeline import Draw, Timeline
@@ -134,7 +135,7 @@ def test_in_order_the_first_request_is_due_when_the_first_rate_begins():
     pacing = Recorded(TIMELINE, Draw((1,), in_order=True))
     pacing.set_rate(BEGAN, 0)
     pacing.set_rate(BEGAN + 5, TIMELINE.rate)
-    assert pacing.pop() == (BEGAN + 5, (0, INDEX.session[0], 0, 0))
+    assert pacing.pop() == (BEGAN + 5, Play(0, INDEX.session[0], 0))
 
 
 def test_at_rate_0_nothing_is_due():

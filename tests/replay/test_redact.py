@@ -97,6 +97,13 @@ def test_json_that_cannot_be_read_is_taken_out_and_its_size_kept(body):
     assert redactor.counts == {"body that cannot be read": 1}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_json_in_another_encoding_is_taken_out_whatever_it_is_called(encoding):
+    body = '{"a":"secret"}'.encode(encoding)
+    got, _ = redacted(post(body, ("Content-Type", "text/plain")), fields=["a"])
+    assert (got.body, got.size) == (b"", len(body))
+
+
 def test_other_bodies_are_left_and_counted():
     got, redactor = redacted(post(b"a=secret"), fields=["a"])
     assert (got.body, redactor.unsearched) == (b"a=secret", 1)
@@ -117,6 +124,19 @@ def test_headers_go_and_query_parameters_are_blanked():
     got, redactor = redacted(record, headers=["x-user"], query=["USER_id"])
     assert (got.path, got.headers) == ("/v1?Token=xxx&k=1&user%5Fid=xx&user_id=", (("Accept", "*/*"),))
     assert redactor.counts == {"header x-user": 1, "header cookie": 1, "query token": 1, "query user_id": 1}
+
+
+@pytest.mark.parametrize("name", ["Ocp-Apim-Subscription-Key", "x-functions-key", "X-JWT-Assertion", "AWSAccessKeyId"])
+def test_names_of_secrets_are_known(name):
+    got, _ = redacted(post(b"", (name, "CANARY"), path=f"/v1?{name}=CANARY"))
+    assert (got.headers, got.path) == ((), f"/v1?{name}=xxxxxx")
+
+
+def test_a_url_in_a_header_keeps_no_secret():
+    headers = (("Referer", "https://app/a?b=1&token=abc"), ("X-Original-URI", "/v1?key=abc"), ("X-Mobile", "?0"))
+    got, redactor = redacted(post(b"", *headers, path="/v1?key=abc"))
+    assert got.headers == (("Referer", "https://app/a?b=1&token=xxx"), ("X-Original-URI", "/v1?key=xxx"), headers[2])
+    assert redactor.counts == {"query token": 1, "query key": 2}
 
 
 def test_a_name_that_holds_the_query_is_redacted_too():

@@ -222,6 +222,18 @@ def test_a_trace_without_a_duration_is_refused():
         Timeline(Index(index.due_ns * 0, *(getattr(index, f) for f in index.__slots__[1:])), 1)
 
 
+@pytest.mark.parametrize(("length", "fine"), [(2**60, True), (2**60 + 1, False), (2**63 - 1, False)])
+def test_a_trace_of_more_than_36_years_is_refused(length, fine):
+    index = make(5)
+    long = Index(index.due_ns * 0, *(getattr(index, f) for f in index.__slots__[1:]))
+    long.due_ns[-1] = length
+    if fine:
+        assert len(played(Timeline(long, 1), Draw((1,)), 2.5, 0, 2**60)) > 0
+    else:
+        with pytest.raises(ValueError, match="check the unit of its times"):
+            Timeline(long, 1)
+
+
 def test_any_arc_of_the_ranks_holds_its_part_of_the_requests():
     index = make(2000, longest=30, seed=2)
     ranks, lengths = Population(index, 1).ranks(), np.bincount(index.session)

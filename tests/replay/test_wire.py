@@ -65,7 +65,7 @@ def test_where_requests_go(url: str, server: Server, authority: str) -> None:
 
 
 NOWHERE = ["", "model:8000", "ftp://model", "http://", "http://model:port", "http://model:99999", "http://a:b@model"]
-NOWHERE += ["http://model?x=1", "http://model#x", "http://[::1"]
+NOWHERE += ["http://model?x=1", "http://model#x", "http://[::1", "http://a..b", f"http://{'a' * 64}"]
 
 
 @pytest.mark.parametrize("url", NOWHERE)
@@ -85,6 +85,12 @@ def test_where_requests_cannot_go(url: str) -> None:
 def test_headers_that_cannot_be_ours(headers: dict[str, str], said: str) -> None:
     with pytest.raises(TraceError, match=said):
         Encoder(HERE, headers)
+
+
+def test_a_secret_that_cannot_be_sent_is_not_shown() -> None:
+    with pytest.raises(TraceError, match="header Authorization") as refused:
+        Encoder(HERE, {"Authorization": "Bearer CANARY\n"})
+    assert "CANARY" not in str(refused.value)
 
 
 def test_a_hook_cannot_smuggle_a_header_in() -> None:

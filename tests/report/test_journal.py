@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from locust_adaptive.report.again import POLICIES, decide_again
 from locust_adaptive.report.block import block
+from locust_adaptive.report.codec import event_from_plain, event_to_plain
 from locust_adaptive.report.fold import fold
 from locust_adaptive.report.journal import VERSION, Header, JournalError, JournalWriter, as_travelled, read
 from locust_adaptive.report.result import result, to_json
@@ -48,6 +49,13 @@ class Recorder:
 
     def fsync(self):
         self.calls.append("fsync")
+
+
+def test_what_workers_took_along_is_in_the_journal_where_it_is_anything():
+    for event in (WorkersChanged(1.5, 2, 7), WorkersChanged(1.5, 2)):
+        plain = event_to_plain(event)
+        assert event_from_plain(plain) == event
+        assert ("lost" in plain) == bool(event.lost)
 
 
 # -- law 3 -----------------------------------------------------------------------------------------------------------

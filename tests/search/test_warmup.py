@@ -107,9 +107,9 @@ def test_of_the_loads_that_were_slow_the_slowest_is_held_again() -> None:
 
 
 def test_too_few_answers_cannot_be_compared() -> None:
-    few = trial(1, 5, at_latencies([0.03] * 6, 3), Verdict.PASS, Purpose.RAMP, "", 0.0)
-    start = slow_start([few, probe_at(2, 3.0, [0.01] * 40)], light=30)
-    assert start == SlowStart(pytest.approx(3.5), cold=False, recheck=None)
+    few = [trial(n, n, at_latencies([0.03] * 9, 1), Verdict.PASS, Purpose.RAMP, "", 4.5 * (n - 1)) for n in (1, 2)]
+    start = slow_start([*few, probe_at(3, 9.0, [0.01] * 40)], light=30)
+    assert start == SlowStart(pytest.approx((8.5 + 10) / 2), cold=False, recheck=None)
 
 
 def test_loads_that_are_not_light_and_overloads_say_nothing_of_warmth() -> None:

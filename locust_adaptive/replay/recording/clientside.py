@@ -53,7 +53,8 @@ class ClientSide(asyncio.Protocol):
         self._deaf = False  # what still comes is not read
         self._parser = HttpRequestParser(self)
         self._url, self._headers = b"", []  # type: bytes, hop.Headers
-        self._head_size = 0  # bytes read while a head is incomplete
+        self._in_head = False
+        self._unheard = 0  # bytes read since the parser last had something whole: of a head, trailers, a chunk's line
         self._coming: Request | None = None  # whose body is being read
         self._came: list[Arrival] = []
         self._refusal: tuple[int, str] | None = None
@@ -62,7 +63,7 @@ class ClientSide(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Is nothing under way?"""
-        return not self.requests and not self._head_size
+        return not self.requests and not self._in_head
 
     # The connection.
 
@@ -107,15 +108,14 @@ class ClientSide(asyncio.Protocol):
         if self._deaf:
             return
         self._now_ns = self._relay.now_ns()
+        self._unheard += len(data)
         try:
             self._feed(data)
         except HttpParserError as fault:
             self._misunderstood(*(self._refusal or (400, f"this is no HTTP/1.1 request that can be relayed ({fault})")))
         else:
-            if self._head_size and (held := self._head_size + len(data)) > MAX_HEAD:
-                self._misunderstood(431, f"the request's head is longer than {MAX_HEAD} bytes")
-            elif self._head_size:
-                self._head_size = held
+            if self._unheard > MAX_HEAD:
+                self._misunderstood(431, f"the request's head, or its trailers, are longer than {MAX_HEAD} bytes")
         self._forward()
         # When the target has got it: what the recorder does costs this client nothing.
         for arrival in self._came:
@@ -135,7 +135,7 @@ class ClientSide(asyncio.Protocol):
             self._feed(plain + data[offset.args[0] :])
 
     def on_message_begin(self) -> None:
-        self._url, self._headers, self._head_size = b"", [], 1
+        self._url, self._headers, self._in_head = b"", [], True
         self._began_ns = self._now_ns
 
     def on_url(self, part: bytes) -> None:
@@ -145,7 +145,7 @@ class ClientSide(asyncio.Protocol):
         (self._headers if self._coming is None else self._coming.trailers).append((name, value))
 
     def on_headers_complete(self) -> None:
-        self._head_size = 0
+        self._in_head, self._unheard = False, 0
         headers, method = self._headers, self._parser.get_method()
         found = hop.fields(headers)
         codings = hop.tokens(found, b"transfer-encoding")
@@ -167,12 +167,14 @@ class ClientSide(asyncio.Protocol):
         self._coming = request
 
     def on_body(self, data: bytes) -> None:
+        self._unheard = 0
         if (request := self._coming) is not None:
             request.out.append(hop.chunk(data) if request.chunked else data)
             if request.arrival is not None:
                 request.arrival.feed(data)
 
     def on_message_complete(self) -> None:
+        self._unheard = 0
         if (request := self._coming) is not None:
             self._coming = None
             request.complete = True

@@ -33,7 +33,8 @@ class Progress:
     """How far a recording is. `written` arrivals are in the file, `bodies` of them with their body; `size` in bytes.
 
     `arrivals` is `written`, what waits, and what is in `lost`; `left_out` are bodies alone. Both by their reason.
-    `redacted`: what was taken out, how often. `ended`: why nothing more is recorded; empty while it goes on.
+    `redacted`: what was taken out, how often; `unsearched` bodies are no JSON, and no field was looked for in them.
+    `ended`: why nothing more is recorded; empty while it goes on.
     """
 
     arrivals: int
@@ -43,6 +44,7 @@ class Progress:
     lost: dict[str, int]
     left_out: dict[str, int]
     redacted: dict[str, int]
+    unsearched: int
     ended: str
     fault: bool  # it ended by a fault: the file is there, and unfinished
 
@@ -69,9 +71,7 @@ class Recorder:
     ) -> None:
         self.path, self.plan = Path(path), plan
         self._redactor, self._sessions = plan.redactor(), plan.sessions(salt)
-        self._writer = TraceWriter(self.path, origin=origin, batch=BATCH + 1)
-        for file in self._files():
-            file.chmod(0o600)
+        self._writer = TraceWriter(self.path, origin=origin, batch=BATCH + 1, mode=0o600)
         self._clock_ns, self._sleep = clock_ns, sleep
         self._zero_ns = wall_ns() - clock_ns()
         self._began_ns = clock_ns()
@@ -132,9 +132,6 @@ class Recorder:
         body: bytes | None,
     ) -> None:
         """Redact a complete request and queue it, or count it as lost."""
-        if self._ended:
-            self._lose(arrival, "after the end")
-            return
         if len(self._queue) >= self.plan.queue_arrivals:
             self._lose(arrival, "queue full")
             return
@@ -147,6 +144,9 @@ class Recorder:
         except Exception:
             # Whatever is wrong with the request or with us: it must not reach the file unredacted, nor harm its client.
             self._lose(arrival, "not redacted")
+            return
+        if self._ended:  # asked last: redacting takes time, and nobody looks into the queue any more
+            self._lose(arrival, "after the end")
             return
         if arrival.why:
             self._left_out[arrival.why] += 1
@@ -176,6 +176,7 @@ class Recorder:
             self._losses(),
             dict(self._left_out),
             dict(self._redactor.counts),
+            self._redactor.unsearched,
             self._ended,
             self._fault,
         )
@@ -218,10 +219,12 @@ class Recorder:
         return ""
 
     def _drain(self) -> None:
-        """Write what waits, up to the limit of size. An item is taken from the queue when it is committed."""
-        while self._queue and self._size < self.plan.max_size:
+        """Write what waits now, up to the limit of size. An item is taken from the queue when it is committed."""
+        waiting = len(self._queue)  # more may come faster than it is written: limits and counts do not wait for that
+        while waiting and self._size < self.plan.max_size:
             bodies, held, refused = 0, 0, 0
-            batch = [self._queue[i] for i in range(min(BATCH, len(self._queue)))]
+            batch = [self._queue[i] for i in range(min(BATCH, waiting))]
+            waiting -= len(batch)
             for record, size in batch:
                 held += size
                 try:
@@ -246,9 +249,9 @@ class Recorder:
             self._note()
 
     def _give_up(self, why: str) -> None:
-        if self._queue:
-            self._refused[why] += len(self._queue)
-            self._queue.clear()
+        while self._queue:
+            self._queue.popleft()
+            self._refused[why] += 1
 
     def _losses(self) -> dict[str, int]:
         both = Counter(dict(self._lost))

@@ -144,6 +144,7 @@ def _parse(target: str) -> tuple[str, int, bool, bytes]:
     try:
         parts = urlsplit(target)
         port = parts.port
+        (parts.hostname or "").encode("idna")
     except ValueError as fault:
         raise ValueError(f"the target {target!r} is no URL: {fault}; {example}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:

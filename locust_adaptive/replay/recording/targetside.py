@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from .clientside import ClientSide, Request
 
 
+MAX_HEAD = 256 * 1024
+"""Bytes of an answer's head, or of its trailers."""
+
+
 class TargetSide(asyncio.Protocol):
     """The connection to the target that belongs to one client's. `begun`: the client has a part of the answer."""
 
@@ -25,6 +29,7 @@ class TargetSide(asyncio.Protocol):
         self._parser = HttpResponseParser(self)
         self._out: list[bytes] = []
         self._sent = self._asked = 0  # requests begun; bytes heard since the last of them
+        self._unheard = 0  # bytes heard since the parser last had something whole
         self._reason, self._headers = b"", []  # type: bytes, hop.Headers
         self._trailers: hop.Headers = []
         self._request: Request | None = None  # which is being answered
@@ -44,6 +49,8 @@ class TargetSide(asyncio.Protocol):
         client, request = self._client, self._request
         if request is None:
             client.close()
+        elif not client.requests:
+            return  # the client went before the answer was whole
         elif self._until_end and exc is None:
             self._request = None
             client.answered(False)
@@ -93,6 +100,7 @@ class TargetSide(asyncio.Protocol):
             self.abort()
             return
         self._asked += len(data)
+        self._unheard += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as fault:
@@ -100,7 +108,11 @@ class TargetSide(asyncio.Protocol):
             self._client.fail(502, f"the target's answer is not HTTP/1.1 ({fault})")
             return
         self._flush()
-        if self._done:
+        if self._unheard > MAX_HEAD:
+            self._client.fail(
+                502, f"the head of the target's answer, or its trailers, are longer than {MAX_HEAD} bytes"
+            )
+        elif self._done:
             if self._request.method == b"HEAD":
                 self._parser = HttpResponseParser(self)  # the old one waits for a body
             self._request, self._done, self.begun, self._final = None, False, False, False
@@ -123,6 +135,7 @@ class TargetSide(asyncio.Protocol):
         (self._trailers if self._final else self._headers).append((name, value))
 
     def on_headers_complete(self) -> None:
+        self._unheard = 0
         status, request, headers = self._parser.get_status_code(), self._request, self._headers
         if request is None or self._done or status == 101:
             raise ValueError("an answer that was not asked for")
@@ -148,12 +161,14 @@ class TargetSide(asyncio.Protocol):
         self._done = request.method == b"HEAD"
 
     def on_body(self, data: bytes) -> None:
+        self._unheard = 0
         if self._done:
             self._keep = False  # a body for HEAD
         else:
             self._out.append(hop.chunk(data) if self._chunked else data)
 
     def on_message_complete(self) -> None:
+        self._unheard = 0
         if self._final and not self._done:
             self._done = True
             if self._chunked:

@@ -101,6 +101,13 @@ def test_a_body_that_was_not_read_to_its_end_is_counted(tmp_path, app, messages,
     assert recording.recorder.progress().left_out == why
 
 
+@pytest.mark.parametrize("version", ["2", "3"])
+def test_a_body_without_a_length_is_kept(tmp_path, version):
+    app = Recording(echo, tmp_path / "t.trace")
+    run(app, (scope(http_version=version, headers=[]), body(b"abc", b"def")))
+    assert [record.body for record in finished(app, tmp_path / "t.trace")] == [b"abcdef"]
+
+
 def test_a_request_without_a_body_need_not_be_read(tmp_path):
     app = Recording(deaf, tmp_path / "t.trace")
     run(app, (scope(method="GET", headers=[], raw_path=None, query_string=b""), []))

@@ -152,6 +152,13 @@ def test_large_unsampled_and_unreadable_bodies_leave_their_arrivals(tmp_path):
     assert b"CANARY" not in (tmp_path / "u.trace").read_bytes()
 
 
+def test_a_body_that_is_no_json_is_kept_and_counted(tmp_path):
+    recorder = Scripted(tmp_path / "t.trace", lambda: recorder.send(b"user=me&n=1"), redact_fields=("user",))
+    recorder.run()
+    assert recorder.progress().unsearched == 1
+    assert [record.body for record in records(tmp_path / "t.trace")] == [b"user=me&n=1"]
+
+
 def test_what_cannot_be_sent_is_counted_and_the_rest_kept(tmp_path):
     def requests():
         recorder.send(target="*")
@@ -201,6 +208,30 @@ def test_it_ends_by_itself_at_its_size_and_counts_what_came_too_late(tmp_path):
     assert progress.lost == {"after the end": 1000 - progress.written}
     assert progress.size < 2_000_000 + BATCH * 30_000
     assert len(records(tmp_path / "t.trace")) == progress.written
+
+
+def test_a_disk_that_never_catches_up_holds_up_neither_the_end_nor_the_counts(tmp_path, monkeypatch):
+    real = TraceWriter.commit
+    noted = []
+
+    def slow(self):
+        real(self)
+        recorder.ns += S // 10
+        for _ in range(2 * BATCH):
+            recorder.send()
+        assert recorder.ns < 30 * S, "it does not end"
+
+    path = tmp_path / "t.trace"
+    recorder = Scripted(path, *[lambda: noted.append(recorder._noted_ns)] * 99, max_time=5.0, queue_arrivals=10 * BATCH)
+    monkeypatch.setattr(TraceWriter, "commit", slow)
+    recorder.send()
+    recorder.run()
+    monkeypatch.undo()
+    progress = recorder.progress()
+    assert (progress.fault, progress.ended) == (False, "it has run for 5 s")
+    assert noted[0] < noted[-1], "the counts in the file are kept up to date"
+    assert progress.arrivals == progress.written + sum(progress.lost.values())
+    assert told(path).dropped["queue full"] > 0
 
 
 def test_a_request_that_is_complete_only_after_the_end_is_counted(tmp_path):

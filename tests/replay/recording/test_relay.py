@@ -1,5 +1,6 @@
 """The proxy between a bare client and a scripted server: what passes, when, and what happens when one of them fails."""
 
+import asyncio
 import socket
 import ssl
 import struct
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 import trustme
 
+from locust_adaptive.replay.recording.relay import Relay
 from tests.support.origin import Origin, Wire, proxy
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: me\r\n\r\n"
@@ -423,3 +425,29 @@ def test_a_target_with_tls_is_verified(monkeypatch, tmp_path):
         with proxy(target) as running, Wire.to(running.url) as client:
             assert [client.send(GET).answer()[1] for _ in range(2)] == [b"ok", b"ok"]
         assert origin.faults == []
+
+
+def test_a_client_that_leaves_an_answer_without_a_length_is_no_fault_of_ours():
+    faults = []
+
+    async def target(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nendless")
+        await reader.read()
+        writer.close()
+        left.set()
+
+    async def play():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        async with await asyncio.start_server(target, "127.0.0.1", 0) as server:
+            relay = Relay(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            reader, writer = await asyncio.open_connection("127.0.0.1", await relay.open("127.0.0.1", 0))
+            writer.write(GET)
+            assert (await reader.readuntil(b"endless")).startswith(b"HTTP/1.1 200")
+            writer.transport.abort()
+            await asyncio.wait_for(left.wait(), 5)
+            await relay.close(1.0)
+
+    left = asyncio.Event()
+    asyncio.run(play())
+    assert faults == []
