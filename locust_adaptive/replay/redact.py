@@ -30,6 +30,8 @@ SECRET_WORDS = (
 """A header or query parameter whose name holds one of these, with - and _ left out, is a secret, too."""
 
 _BEFORE_JSON = b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"  # byte order marks, too
+_PARAMETER = re.compile("(?<=[?&;])([^=?&;]*)=")
+_SEPARATOR = re.compile("[&;]")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = JSONDecoder(parse_int=str, parse_float=str, strict=False)  # to get past a value; numbers need no reading
 
@@ -89,16 +91,20 @@ class Redactor:
         )
 
     def _path(self, path: str) -> str:
-        bare, mark, query = path.partition("?")
-        return bare + mark + re.sub(r"([^=&;]*)=([^&;]*)", self._parameter, query) if mark else path
-
-    def _parameter(self, match: re.Match[str]) -> str:
-        name = unquote_plus(match[1]).lower()
-        known = name in self._query
-        if not (known or is_secret(name)) or not match[2]:
-            return match[0]
-        self.counts[f"query {name}" if known else "query parameter with a secret's name"] += 1
-        return f"{match[1]}={FILL * len(match[2])}"
+        """Without the secrets of its query, of which a part may have a query of its own (`/a?next=/b?token=c`)."""
+        pieces: list[str] = []
+        done = 0
+        for match in _PARAMETER.finditer(path, path.find("?") + 1 or len(path)):
+            name, begin = unquote_plus(match[1]).lower(), match.end()
+            known = name in self._query
+            if begin < done or not (known or is_secret(name)):
+                continue
+            secret = _SEPARATOR.split(path[begin:], 1)[0]  # up to the next parameter, whatever is in it
+            if secret:
+                self.counts[f"query {name}" if known else "query parameter with a secret's name"] += 1
+                pieces += path[done:begin], FILL * len(secret)
+                done = begin + len(secret)
+        return "".join(pieces) + path[done:] if done else path
 
     def _body(self, record: Record) -> bytes:
         length = _json_bytes(record)

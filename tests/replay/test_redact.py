@@ -126,6 +126,27 @@ def test_headers_go_and_query_parameters_are_blanked():
     assert redactor.counts == {"header x-user": 1, "header cookie": 1, "query token": 1, "query user_id": 1}
 
 
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("/v1?a=1?token=abc", "/v1?a=1?token=xxx"),
+        ("/v1?a?sig=abc&b=2", "/v1?a?sig=xxx&b=2"),
+        ("/v1??key=abc", "/v1??key=xxx"),
+        ("/v1?next=/b?c=d?e&key=abc;f=g", "/v1?next=/b?c=d?e&key=xxx;f=g"),
+        ("/v1?token=a?sig=b&c=d", "/v1?token=xxxxxxx&c=d"),
+        ("/v1?token=?a", "/v1?token=xx"),
+        ("/v1?token=a=b;sig=", "/v1?token=xxx;sig="),
+        ("/v1?a=key=b", "/v1?a=key=b"),
+        ("/v1;key=b", "/v1;key=b"),
+        ("/v1?" + "a" * 100_000, "/v1?" + "a" * 100_000),
+        ("/v1" + "?a=1" * 50_000 + "?key=abc", "/v1" + "?a=1" * 50_000 + "?key=xxx"),
+    ],
+    ids=range(11),
+)
+def test_a_second_question_mark_hides_no_secret(path, wanted):
+    assert redacted(post(b"", path=path))[0].path == wanted
+
+
 @pytest.mark.parametrize("name", ["Ocp-Apim-Subscription-Key", "x-functions-key", "X-JWT-Assertion", "AWSAccessKeyId"])
 def test_names_of_secrets_are_known(name):
     got, _ = redacted(post(b"", (name, "CANARY"), path=f"/v1?{name}=CANARY"))
