@@ -217,6 +217,7 @@ def test_a_request_that_does_not_end_is_cut_off_after_the_grace(tmp_path):
         (["--target", "ftp://h"], "http://127.0.0.1:8000"),
         (["--target", "http://h/v1"], "the paths come from the clients"),
         (["--target", "http://u:CANARY@h"], "password"),
+        (["--target", "http://u:CANARY/1@h"], "password"),
         (["--listen", "9001"], "write it as 127.0.0.1:9001"),
         (["--bodies", "200%"], "--bodies '200%' must be a share"),
         (["--max-size", "lots"], "--max-size 'lots' is not a size"),

@@ -31,18 +31,24 @@ class Server:
 
     @classmethod
     def parse(cls, url: str) -> "Server":
-        """Of a URL such as http://model:8000 or https://gateway/models. Raises `TraceError`."""
+        """Of a URL such as http://model:8000 or https://gateway/models. `TraceError` shows no password."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
             (host or "").encode("idna")
         except ValueError as fault:
-            raise TraceError(f"the host {url!r} is no URL: {fault}; write one such as http://model:8000") from None
-        if parts.scheme not in _PORTS or not host or parts.query or parts.fragment:
-            raise TraceError(f"the host {url!r} is not where requests can go; write one such as http://model:8000")
-        if parts.username or parts.password:
-            raise TraceError("the host holds a user and password; put them in headers, as Authorization = 'env:NAME'")
-        return cls(parts.scheme, host, port or _PORTS[parts.scheme], parts.path.rstrip("/"))
+            wrong = f"is no URL: {fault}"
+        else:
+            if "@" not in parts.netloc and parts.scheme in _PORTS and host and not (parts.query or parts.fragment):
+                return cls(parts.scheme, host, port or _PORTS[parts.scheme], parts.path.rstrip("/"))
+            wrong = "is not where requests can go"
+        # What is wrong may be the password itself, as with a slash in it: where there may be one nothing is shown.
+        if "@" in url:
+            raise TraceError(
+                "the host holds an @: put a user and password in headers, as Authorization = 'env:NAME', and write a "
+                "host such as http://model:8000"
+            )
+        raise TraceError(f"the host {url!r} {wrong}; write one such as http://model:8000")
 
     @property
     def authority(self) -> str:

@@ -55,6 +55,7 @@ def test_our_headers_stand_over_recorded_ones_and_framing_is_made_anew() -> None
         ("https://Gateway/models/", Server("https", "gateway", 443, "/models"), "gateway"),
         ("https://gateway:80", Server("https", "gateway", 80), "gateway:80"),
         ("http://[::1]:81", Server("http", "::1", 81), "[::1]:81"),
+        ("http://gateway/@scope/models", Server("http", "gateway", 80, "/@scope/models"), "gateway"),
         ("http://b\xfccher.example", Server("http", "b\xfccher.example", 80), "xn--bcher-kva.example"),
     ],
 )
@@ -72,6 +73,16 @@ NOWHERE += ["http://model?x=1", "http://model#x", "http://[::1", "http://a..b", 
 def test_where_requests_cannot_go(url: str) -> None:
     with pytest.raises(TraceError, match="host"):
         Server.parse(url)
+
+
+@pytest.mark.parametrize("scheme", ["http://", "https://", "ftp://", "//", ""])
+@pytest.mark.parametrize("password", ["CANARY", "CAN/ARY", "CAN?ARY", "CAN#ARY", "CAN[ARY", "CAN:ARY", "CAN@ARY", ""])
+@pytest.mark.parametrize("server", ["model", "model:port", "model:99999", "[::1", "a..b", "", "model?x=1"])
+def test_a_password_in_the_host_is_refused_and_not_shown(scheme: str, password: str, server: str) -> None:
+    with pytest.raises(TraceError, match=r"holds an @.* Authorization = 'env:NAME'") as refused:
+        Server.parse(f"{scheme}user:{password}@{server}")
+    assert "CAN" not in str(refused.value)
+    assert "ARY" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

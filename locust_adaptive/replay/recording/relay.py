@@ -141,6 +141,8 @@ class Relay:
 
 def _parse(target: str) -> tuple[str, int, bool, bytes]:
     example = "write it as http://127.0.0.1:8000"
+    if "@" in target:  # before all else: no other error may show it
+        raise ValueError(f"the target comes with a password, or an @; leave it out: clients send their own; {example}")
     try:
         parts = urlsplit(target)
         port = parts.port
@@ -149,8 +151,6 @@ def _parse(target: str) -> tuple[str, int, bool, bytes]:
         raise ValueError(f"the target {target!r} is no URL: {fault}; {example}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"the target {target!r} is no URL of a server; {example}")
-    if parts.username is not None:
-        raise ValueError(f"the target {parts.hostname!r} comes with a password; leave it out: clients send their own")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError(f"the target {target!r} has more than a host and a port; the paths come from the clients")
     tls = parts.scheme == "https"
