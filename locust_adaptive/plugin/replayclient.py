@@ -46,8 +46,9 @@ class ReplayClient:
         self._timeout, self._check = timeout, check
         self._connections = Connections(server, _context(verify) if server.scheme == "https" else None, repeat)
 
-    def tell(self, name: str) -> None:
-        """Say, once a run is over, what was sent again in it."""
+    def end_run(self, name: str) -> None:
+        """Close what is idle, and say what was sent again in the run. A next one opens its connections anew."""
+        self._connections.close()
         if self._connections.repeated:
             logger.warning(
                 "%s: %d requests were sent again, as the server ended a kept connection without a byte of the reply",

@@ -60,7 +60,7 @@ class ReplayUser(OpenLoop, FastHttpUser):
         key = (type(self), self.host)
         if key not in clients:
             client = clients[key] = self.client_for(str(self.host), headers)
-            environment.events.test_stop.add_listener(lambda **_: client.tell(type(self).__name__))
+            environment.events.test_stop.add_listener(lambda **_: client.end_run(type(self).__name__))
         self._replay_client: ReplayClient = clients[key]
 
     @classmethod

@@ -21,6 +21,7 @@ from locust_adaptive.replay.record import Record
 from locust_adaptive.replay.store import TraceWriter
 from locust_adaptive.search.meter import Meter
 from locust_adaptive.search.slo import Slo
+from tests.support.wait import wait_until
 
 Sent = tuple[str, str, list[tuple[str, str]], bytes]
 MADE_BY_THE_CLIENT = {"host", "content-length"}
@@ -31,6 +32,8 @@ class Capture:
 
     def __init__(self) -> None:
         self.requests: list[Sent] = []
+        self.connections = 0
+        """That are open."""
         self._server = StreamServer(("127.0.0.1", 0), self._serve)
         self._server.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -39,6 +42,13 @@ class Capture:
         self._server.stop(timeout=0.1)
 
     def _serve(self, sock: Any, _address: Any) -> None:
+        self.connections += 1
+        try:
+            self._answer(sock)
+        finally:
+            self.connections -= 1
+
+    def _answer(self, sock: Any) -> None:
         stream = sock.makefile("rb")
         while line := stream.readline():
             method, target, _ = line.decode("latin-1").split(" ", 2)
@@ -251,6 +261,17 @@ def test_what_was_sent_again_is_said_once(replaying, capture: Capture, caplog: p
     assert [r.message for r in caplog.records if "sent again" in r.message] == [
         "Replaying: 3 requests were sent again, as the server ended a kept connection without a byte of the reply"
     ]
+
+
+def test_idle_connections_end_with_the_run_and_a_next_run_opens_its_own(replaying, capture: Capture) -> None:
+    user = replaying(Record(0, "s", "PUT", "/a"))
+    for number in (1, 2):
+        user.replay()
+        assert capture.connections == 1, "kept for the next request"
+        user.environment.events.test_stop.fire(environment=user.environment)
+        wait_until(lambda: not capture.connections, "the end of the connection")
+        assert len(capture.requests) == number
+        assert user._replay_client._connections.opened == number
 
 
 # -- before any load -------------------------------------------------------------------------------------------------
