@@ -1,16 +1,20 @@
-"""The replay client beside Locust's own two: what comes of a request to servers that behave well, and badly.
+"""The replay client beside Locust's own two: what comes of a request to servers that behave well, and badly; over TLS.
 
 Each client sends two requests, one after the other. Where Locust's clients come to another result, it is said why.
 """
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import gevent
+import gevent.ssl
 import pytest
+import trustme
 from gevent.server import StreamServer
 from locust import FastHttpUser, HttpUser
 from locust.env import Environment
@@ -18,7 +22,7 @@ from locust.env import Environment
 from locust_adaptive.plugin.inflight import error_kind
 from locust_adaptive.plugin.replayclient import ReplayClient
 from locust_adaptive.replay.record import Record
-from tests.support.behaviours import BEHAVIOURS, LARGE
+from tests.support.behaviours import BEHAVIOURS, LARGE, Behaviour, knows_no_tls
 
 TIMEOUT_S = 0.5
 OK, EMPTY = "ok 2", "ok 0"
@@ -65,32 +69,47 @@ DIFFERENT: dict[str, dict[str, tuple[str, str]]] = {
 Send = Callable[[str, bytes], Any]
 
 
-def ours(environment: Environment, url: str) -> Send:
+def ours(environment: Environment, url: str, ca: str | None) -> Send:
     user = type("User", (), {"environment": environment})()
-    client = ReplayClient(url, {}, timeout=TIMEOUT_S)
+    client = ReplayClient(url, {}, timeout=TIMEOUT_S, verify=ca or True)
     return lambda method, body: client.send(user, Record(0, "", method, "/p", (), body))
 
 
-def fast(environment: Environment, url: str) -> Send:
-    limits = {"network_timeout": TIMEOUT_S, "connection_timeout": TIMEOUT_S}
-    user: Any = type("User", (FastHttpUser,), {"host": url, "abstract": True, **limits})(environment)
+def fast(environment: Environment, url: str, _ca: str | None, **attributes: Any) -> Send:
+    attributes |= {"network_timeout": TIMEOUT_S, "connection_timeout": TIMEOUT_S}
+    user: Any = type("User", (FastHttpUser,), {"host": url, "abstract": True, **attributes})(environment)
     return lambda method, body: user.client.request(method, "/p", data=body, allow_redirects=False)
 
 
-def http(environment: Environment, url: str) -> Send:
+def fast_verifying(environment: Environment, url: str, ca: str | None) -> Send:
+    context = staticmethod(lambda cafile: gevent.ssl.create_default_context(cafile=ca or cafile))
+    return fast(environment, url, ca, insecure=False, ssl_context_factory=context)
+
+
+def http(environment: Environment, url: str, ca: str | None) -> Send:
     user: Any = type("User", (HttpUser,), {"host": url, "abstract": True})(environment)
-    return lambda method, body: user.client.request(method, "/p", data=body, allow_redirects=False, timeout=TIMEOUT_S)
+    limits = {"timeout": TIMEOUT_S, "verify": ca or True}
+    return lambda method, body: user.client.request(method, "/p", data=body, allow_redirects=False, **limits)
 
 
 CLIENTS = {"ours": ours, "fast": fast, "http": http}
 
 
-def results(name: str, client: str) -> tuple[str, ...]:
+def results(
+    client: Callable[..., Send],
+    behaviour: Behaviour,
+    body: bytes,
+    scheme: str = "http",
+    ca: str | None = None,
+    **tls: Any,
+) -> tuple[str, ...]:
+    """What comes of two requests. `ca`: a file of the authorities that the client trusts; `tls`: the server's."""
+
     def serve(sock: Any, _address: Any) -> None:
         with suppress(OSError):
-            BEHAVIOURS[name](sock)
+            behaviour(sock)
 
-    server = StreamServer(("127.0.0.1", 0), serve)
+    server = StreamServer(("127.0.0.1", 0), serve, **tls)
     server.start()
     environment = Environment(user_classes=[])
     seen: list[str] = []
@@ -100,10 +119,10 @@ def results(name: str, client: str) -> tuple[str, ...]:
 
     environment.events.request.add_listener(hear)
     try:
-        send = CLIENTS[client](environment, f"http://127.0.0.1:{server.server_port}")
+        send = client(environment, f"{scheme}://127.0.0.1:{server.server_port}", ca)
         for _ in range(2):
             with gevent.Timeout(20 * TIMEOUT_S):
-                send("POST", bytes(LARGE if name.startswith("413") else 1))
+                send("POST", body)
             # A server that ends the connection after its reply has done so before the next request.
             gevent.sleep(0.05)
     finally:
@@ -123,4 +142,61 @@ def test_what_comes_of_two_requests(client: str, name: str) -> None:
     if name in DIFFERENT.get(client, {}):
         expected, _why = DIFFERENT[client][name]
         assert expected != EXPECTED[name], "only where it differs"
-    assert results(name, client) == (expected if isinstance(expected, tuple) else (expected, expected))
+    body = bytes(LARGE if name.startswith("413") else 1)
+    found = results(CLIENTS[client], BEHAVIOURS[name], body)
+    assert found == (expected if isinstance(expected, tuple) else (expected, expected))
+
+
+# -- TLS ---------------------------------------------------------------------------------------------------------------
+
+
+class Over(NamedTuple):
+    """How client and server come together."""
+
+    scheme: str
+    certificate: str | None
+    """For this name; None for a server without TLS."""
+    known: bool = True
+    """The client trusts who issued it."""
+
+
+TLS = {
+    "trusted": (Over("https", "127.0.0.1"), OK),
+    "unknown authority": (Over("https", "127.0.0.1", known=False), "connection"),
+    "another's name": (Over("https", "elsewhere.example"), "connection"),
+    "no TLS there": (Over("https", None), "connection"),
+    "plain HTTP to a TLS port": (Over("http", "127.0.0.1"), "reset"),
+}
+TLS_CLIENTS = {**CLIENTS, "fast, verifying": fast_verifying}
+NOT_VERIFYING = "it takes any certificate for good unless its user says insecure = False"
+TLS_DIFFERENT = {
+    ("fast", "unknown authority"): (OK, NOT_VERIFYING),
+    ("fast", "another's name"): (OK, NOT_VERIFYING),
+}
+
+
+@pytest.fixture(scope="module")
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> tuple[trustme.CA, trustme.CA, Path]:
+    """One that clients trust, another one, and the file with the first."""
+    trusted, other = trustme.CA(), trustme.CA()
+    file = tmp_path_factory.mktemp("tls") / "ca.pem"
+    trusted.cert_pem.write_to_path(file)
+    return trusted, other, file
+
+
+@pytest.mark.parametrize("name", TLS)
+@pytest.mark.parametrize("client", TLS_CLIENTS)
+def test_what_comes_of_two_requests_over_tls(client: str, name: str, authorities) -> None:
+    over, expected = TLS[name]
+    if (client, name) in TLS_DIFFERENT:
+        different, _why = TLS_DIFFERENT[client, name]
+        assert different != expected, "only where it differs"
+        expected = different
+    trusted, other, file = authorities
+    tls, behaviour = {}, knows_no_tls
+    if over.certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        (trusted if over.known else other).issue_cert(over.certificate).configure_cert(context)
+        tls, behaviour = {"ssl_context": context}, BEHAVIOURS["length"]
+    found = results(TLS_CLIENTS[client], behaviour, b"x", over.scheme, str(file), **tls)
+    assert found == (expected, expected)

@@ -128,6 +128,12 @@ def ends_when_idle(sock: Any) -> None:
         return
 
 
+def knows_no_tls(sock: Any) -> None:
+    """Answers what it takes for a bad request, as a server without TLS does when a client begins with that."""
+    sock.recv(65536)
+    sock.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbad")
+
+
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 BEHAVIOURS: dict[str, Behaviour] = {
     "length": says(OK),
