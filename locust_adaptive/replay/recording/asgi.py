@@ -3,7 +3,8 @@
     from locust_adaptive.replay.recording.asgi import Recording
     app = Recording(app, "day.trace", bodies=0.1, redact_fields=("user.email",))
 
-Bodies are seen as the application reads them: nothing is read ahead or held back.
+Bodies are seen as the application reads them: nothing is read ahead or held back. A thread writes the trace, from the
+start of the server on. It would not survive a fork, nor would the file: a process that was forked is refused.
 """
 
 import atexit
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import quote
 
+from ..record import TraceError
 from .arrival import Arrival
 from .plan import Plan
 from .recorder import Recorder
@@ -25,28 +27,51 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 class Recording:
     """Wraps the application `app` and writes the trace `out` until the server shuts down, or the process ends.
 
-    `plan` are the fields of `Plan`. One event loop only; each process of a server needs an `out` of its own. Raises
-    `TraceError` when the file cannot be made, `ValueError` for a plan that is none.
+    `plan` are the fields of `Plan`. One event loop only; each process of a server makes one, with an `out` of its own.
+    Raises `TraceError` when the file cannot be made, `ValueError` for a plan that is none. In a process forked from the
+    one that made it the server's start fails, and `TraceError` is raised at each request.
     """
 
     def __init__(self, app: App, out: str | os.PathLike[str], **plan: Any) -> None:
-        self._app = app
+        self._app, self._pid = app, os.getpid()
+        self._begun = False
         self.recorder = Recorder(out, Plan(**plan), origin="recorded by ASGI", salt=os.urandom(16))
-        self.recorder.start()
-        atexit.register(self.recorder.close)
+        atexit.register(self._close)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
+            try:
+                self._begin()
+            except TraceError as fault:
+                await receive()  # it asks for the start; servers go on where an application merely raises
+                await send({"type": "lifespan.startup.failed", "message": str(fault)})
+                return
             await self._app(scope, receive, self._until_shutdown(send))
         elif scope["type"] != "http":
             await self._app(scope, receive, send)
         else:
+            self._begin()
             await self._record(scope, receive, send)
+
+    def _begin(self) -> None:
+        """Write from now on."""
+        if os.getpid() != self._pid:
+            raise TraceError(
+                f"{self.recorder.path} is made by process {self._pid}, and its fork {os.getpid()} cannot write it: let "
+                "each process load the application by itself (gunicorn: without --preload), with a file of its own"
+            )
+        if not self._begun:
+            self._begun = True
+            self.recorder.start()
+
+    def _close(self) -> None:
+        if os.getpid() == self._pid:
+            self.recorder.close()
 
     def _until_shutdown(self, send: Send) -> Send:
         async def seen(message: Message) -> None:
             if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-                self.recorder.close()
+                self._close()
             await send(message)
 
         return seen

@@ -161,9 +161,12 @@ class Recorder:
         self._stopping = True
 
     def close(self) -> Progress:
-        """Stop, and wait for the thread that `start` made: the trace is complete."""
+        """Stop, and wait for the thread that `start` made: the trace is complete. One never started leaves no file."""
         self.stop()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
+        elif not self._ended:
+            self.run()
         return self.progress()
 
     def progress(self) -> Progress:

@@ -1,6 +1,10 @@
 """The middleware around applications that are called as a server would, without a server."""
 
 import asyncio
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -147,3 +151,68 @@ def test_an_existing_file_and_a_plan_that_is_none_are_said_at_once(tmp_path):
         Recording(echo, tmp_path / "t.trace")
     with pytest.raises(ValueError, match="between 0 and 1"):
         Recording(echo, tmp_path / "u.trace", bodies=10)
+
+
+def test_nothing_is_written_before_the_server_starts_and_without_a_start_no_file_is_left(tmp_path):
+    before = threading.active_count()
+    app = Recording(echo, tmp_path / "t.trace")
+    assert threading.active_count() == before, "a thread does not survive the fork of a server"
+    for _ in range(2):
+        assert not app.recorder.close().fault
+        assert not (tmp_path / "t.trace").exists()
+
+
+def test_a_start_of_the_server_and_a_shutdown_without_requests_leave_no_file(tmp_path):
+    async def app(scope, receive, send):
+        await send({"type": "lifespan.startup.complete"})
+        assert recording.recorder._thread.is_alive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    recording = Recording(app, tmp_path / "t.trace")
+    assert len(run(recording, ({"type": "lifespan"}, []))) == 2
+    assert not (tmp_path / "t.trace").exists()
+
+
+PRELOADING = """
+import os, signal, sys, time
+from tests.replay.recording.test_asgi import Recording, body, echo, run, scope
+
+def lifespan(app):
+    return run(app, ({"type": "lifespan"}, [{"type": "lifespan.startup"}]))
+
+signal.alarm(20)
+app = Recording(echo, sys.argv[1])
+if sys.argv[2] == "served":
+    run(app, (scope(), body(b"abcdef")))
+    while not app.recorder.progress().written:
+        time.sleep(0.005)
+child = os.fork()
+if not child:
+    signal.alarm(20)
+    (said,) = lifespan(app)
+    print(said["type"], said["message"])
+    try:
+        run(app, (scope(), body(b"abcdef")))
+    except Exception as fault:
+        print(type(fault).__name__, fault)
+    sys.exit(3)  # not os._exit: what is to be done at the end is done, as in a worker of a server
+_, status = os.waitpid(child, 0)
+print("worker ended with", os.waitstatus_to_exitcode(status))
+run(app, (scope(), body(b"abcdef")))
+"""
+
+
+@pytest.mark.parametrize(("made", "requests"), [("loaded", 1), ("served", 2)])
+def test_a_worker_that_was_forked_from_a_loaded_application_says_so_and_spoils_nothing(tmp_path, made, requests):
+    path = tmp_path / "t.trace"
+    command = [sys.executable, "-c", PRELOADING, str(path), made]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    started, asked, ended = done.stdout.splitlines()
+    assert started.startswith(f"lifespan.startup.failed {path} is made by process ")
+    assert asked.startswith(f"TraceError {path} is made by process ")
+    assert "without --preload" in started
+    assert ended == "worker ended with 3"
+    with Trace.open(path) as trace:
+        assert [record.body for record in (trace.record(i) for i in range(len(trace)))] == [b"abcdef"] * requests
