@@ -63,6 +63,15 @@ def check_search(user_classes: Iterable[Any]) -> None:
             )
 
 
+def check_bodies(user_classes: Iterable[Any], kind: str | None) -> None:
+    """Raise ConfigError where users of this process would draw sessions, as all do but those with recorded arrivals,
+    and none of theirs has its bodies. `kind` is that of the open-loop users."""
+    for cls in user_classes:
+        drawn = kind != "recorded" or not is_open_loop(cls)
+        if drawn and issubclass(cls, ReplayUser) and (why := cls.prepare()[0].undrawn):
+            raise ConfigError(f"{cls.__name__}: {why}")
+
+
 def pacing(kind: str, user_classes: Iterable[Any], seed: str, part: int = 0, parts: int = 1) -> Pacing:
     """The arrivals of one worker, the `part`-th of so many that share the load. ValueError where they cannot be."""
     if kind == "constant":

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..replay.cache import RecordCache
 from ..replay.fitness import unfit
 from ..replay.population import Play, Population
-from ..replay.record import Record
+from ..replay.record import Record, TraceError
 from ..replay.recorded import Recorded
 from ..replay.sharding import Shard
 from ..replay.store import Trace
@@ -23,7 +23,7 @@ _playlists: dict[tuple[Path, bool], Playlist] = {}
 
 class Playlist:
     """The plays of one trace in this process. Every probe draws anew from the same population; or, `in_order`, plays
-    the trace as it was recorded, from the start."""
+    the trace as it was recorded, from the start. Raises ValueError where no arrivals could be played here."""
 
     def __init__(self, path: Path, in_order: bool = False) -> None:
         self.trace = Trace.open(path)
@@ -31,8 +31,10 @@ class Playlist:
         self.wraps = 0
         """How often, at most, a probe came to the end of the population and began again."""
         self._in_order = in_order
-        self._population: Population
-        self._plays: Iterator[Play]
+        self._population: Population | None = None
+        self._plays: Iterator[Play] = iter(())
+        self.undrawn: str | None = None
+        """Why no session can be drawn here: every one borrows bodies, as it may at the trace's own arrivals alone."""
         self._pacing: Recorded | None = None
         self.reshard()
 
@@ -40,14 +42,19 @@ class Playlist:
         """The next plays are those of `probe`."""
         if self._pacing is not None:
             self._pacing.begin(Draw((_seed, probe), self._in_order))
+        elif self._population is None:
+            self._plays = iter(())
         elif self._in_order:
             self._plays = self._population.in_order()
         else:
             self._plays = self._population.plays(probe)
 
     def next(self) -> Play:
-        """What to send next, where the arrivals do not say."""
-        return next(self._plays)
+        """What to send next, where the arrivals do not say. ValueError when it is `undrawn`."""
+        try:
+            return next(self._plays)
+        except StopIteration:  # plays of a population are endless
+            raise TraceError(self.undrawn) from None
 
     def record(self, play: Play) -> Record:
         """The recorded request that is played."""
@@ -56,8 +63,16 @@ class Playlist:
 
     def reshard(self) -> None:
         """Play another part of the trace, after the workers changed. ValueError when no session is for this process."""
-        self._pacing = None
-        self._population = Population(self.trace.index(), _seed, _shard)
+        self._pacing = self._population = self.undrawn = None
+        index = self.trace.index()
+        try:
+            self._population = Population(index, _seed, _shard)
+        except ValueError as fault:
+            try:
+                Timeline(index, _seed, _shard)
+            except ValueError:
+                raise fault from None
+            self.undrawn = f"{fault}. Or play it with arrivals = 'recorded', where sessions borrow bodies"
         self.begin(_probe)
 
     def pacing(self, parts: int, speed: float) -> Recorded:

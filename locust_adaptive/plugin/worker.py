@@ -91,13 +91,14 @@ class Agent:
 
     def _set_up(self, data: Mapping[str, Any]) -> None:
         shard = ShardMap.from_dict(data["shards"]).shard(self._side.name)
+        classes = self._environment.user_classes
         playlist.configure(data["seed"], shard)
+        arriving.check_bodies(classes, data["arrivals"])
         if self._open_loop:
             scheduler = scheduler_of(self._environment)
             part, parts = data["workers"].index(self._side.name), len(data["workers"])
             seed = f"{data['seed']}/{data['number']}/{part}"
             scheduler.cap = data["cap"]
-            classes = self._environment.user_classes
             scheduler.set_arrivals(arriving.pacing(data["arrivals"], classes, seed, part, parts))
         counts = [data[key] for key in ("slo", "bin_s", "patience")]
         if self._meter is None or counts != self._counts:
@@ -170,10 +171,12 @@ class Agent:
         # The users were started without the shape (--class-picker): as they are.
         classes = self._environment.user_classes
         try:
-            if any(is_open_loop(user_class) for user_class in classes):
-                kind, doubt = arriving.chosen(classes)
-                if doubt:
-                    logger.warning("%s", doubt)
+            is_open = any(is_open_loop(user_class) for user_class in classes)
+            kind, doubt = arriving.chosen(classes) if is_open else (None, None)
+            arriving.check_bodies(classes, kind)
+            if doubt:
+                logger.warning("%s", doubt)
+            if kind is not None:
                 playlist.begin(session_hash(self._side.name))  # no two workers at the same place of a trace
                 pacing = arriving.pacing(kind, classes, secrets.token_hex())
                 scheduler_of(self._environment).set_arrivals(pacing)

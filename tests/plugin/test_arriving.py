@@ -12,10 +12,10 @@ from locust import FastHttpUser, task
 
 from locust_adaptive import OpenLoop, ReplayUser
 from locust_adaptive.plugin import playlist
-from locust_adaptive.plugin.arriving import check_search, chosen, pacing
+from locust_adaptive.plugin.arriving import check_bodies, check_search, chosen, pacing
 from locust_adaptive.plugin.options import ConfigError
 from locust_adaptive.replay.arrivals import Pacer
-from locust_adaptive.replay.record import Record
+from locust_adaptive.replay.record import Record, TraceError
 from locust_adaptive.replay.recorded import Recorded
 from locust_adaptive.replay.sharding import ShardMap
 from locust_adaptive.replay.store import TraceWriter
@@ -38,7 +38,8 @@ def no_playlists(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def replaying(tmp_path: Path) -> Callable[..., Any]:
-    """A user class with a trace of 600 requests of 200 sessions: steady, without times, or all in one burst."""
+    """A user class with a trace of 600 requests of 200 sessions: steady, without times, or all in one burst; or steady,
+    of 300 sessions that each lack one body of two, and so can borrow it."""
 
     def make(like: str = "steady", name: str = "Replaying", **attributes: Any) -> Any:
         path = tmp_path / f"{like}.trace"
@@ -47,7 +48,11 @@ def replaying(tmp_path: Path) -> Callable[..., Any]:
                 writer.time_quality = {"none": "none", "sent": "send_time"}.get(like)
                 for n in range(600):
                     due = n * STEADY_NS + (10**12 if like == "burst" and n > 300 else 0)
-                    writer.append(Record(due, f"s{n % 200}", "GET", f"/{n}"))
+                    if like == "borrowing":
+                        body, omitted = (b"", 9) if n % 4 in (0, 3) else (b"123456789", 0)
+                        writer.append(Record(due, f"s{n // 2}", "POST", f"/{n % 2}", (), body, omitted=omitted))
+                    else:
+                        writer.append(Record(due, f"s{n % 200}", "GET", f"/{n}"))
         return type(name, (ReplayUser,), {"trace": str(path), **attributes})
 
     return make
@@ -219,3 +224,41 @@ def test_in_order_a_worker_plays_its_own_part(replaying) -> None:
         parts.append([play.row for play in itertools.takewhile(lambda play: play.lap == 0, iter(own.next, None))])
     assert all(part == sorted(part) for part in parts)
     assert sorted(parts[0] + parts[1]) == list(range(600))
+
+
+# -- sessions that all borrow ------------------------------------------------------------------------------------------
+
+
+def test_a_trace_whose_sessions_all_borrow_is_played_at_its_own_arrivals(replaying) -> None:
+    cls = replaying("borrowing")
+    assert chosen([cls]) == ("recorded", None)
+    check_bodies([cls], "recorded")
+    arrivals = pacing("recorded", [cls], "seed")
+    arrivals.set_rate(0.0, 1e9 / STEADY_NS)
+    plays = [arrivals.pop().play for _ in range(600)]
+    sent = [playlist.playlist_of(cls.trace_path()).record(play) for play in plays]
+    assert {(record.path, record.body) for record in sent} == {("/0", b"123456789"), ("/1", b"123456789")}
+    assert len({play.session for play in plays}) > 290, "every session comes"
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes"),
+    [
+        ("poisson", {}),
+        ("constant", {"arrivals": "constant"}),
+        (None, {"load": "closed"}),
+        ("recorded", {"load": "closed"}),  # beside another class, which has these arrivals
+    ],
+)
+def test_of_such_a_trace_no_sessions_can_be_drawn(replaying, kind, attributes) -> None:
+    with pytest.raises(ConfigError, match=r"Replaying: none of the 300 sessions.*arrivals = 'recorded'"):
+        check_bodies([replaying("borrowing", **attributes)], kind)
+    check_bodies([replaying(**attributes), Coded], kind)
+
+
+def test_without_arrivals_that_say_what_to_send_it_is_said_each_time(replaying) -> None:
+    own = playlist.playlist_of(replaying("borrowing").trace_path())
+    playlist.begin(3)
+    for _ in range(2):
+        with pytest.raises(TraceError, match="has all its bodies"):
+            own.next()

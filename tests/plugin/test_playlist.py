@@ -106,3 +106,32 @@ def test_a_worker_with_nothing_to_play_is_told(trace: Path, process) -> None:
     playlist.configure(7, nothing)
     with pytest.raises(ValueError, match="no session of the trace falls to worker 'late'"):
         playlist.playlist_of(trace)
+
+
+def test_a_worker_of_which_all_sessions_borrow_has_recorded_arrivals_alone(tmp_path: Path, process) -> None:
+    path = tmp_path / "sampled.trace"
+    with TraceWriter(path, origin="test") as writer:
+        for n in range(50):
+            body, omitted = (b"", 4) if n else (b"kept", 0)
+            writer.append(Record(n * 10**9, f"s{n}", "POST", "/", (), body, omitted=omitted))
+    shards = ShardMap(["a", "b"])
+    drawn, arrivals = [], 0.0
+    for worker in ("a", "b"):
+        process()
+        playlist.configure(7, shards.shard(worker))
+        own = playlist.playlist_of(path)
+        drawn.append(own.undrawn is None)
+        timeline = own.pacing(2, 1.0)._timeline
+        assert timeline.requests > 1
+        arrivals += timeline.requests
+    assert sorted(drawn) == [False, True], "the one whole session is one worker's"
+    assert arrivals == 50
+
+
+def test_a_trace_that_nobody_can_play_says_so_whatever_the_arrivals(tmp_path: Path, process) -> None:
+    path = tmp_path / "bare.trace"
+    with TraceWriter(path, origin="test") as writer:
+        for n in range(5):
+            writer.append(Record(n * 10**9, f"s{n}", "POST", "/", omitted=4))
+    with pytest.raises(ValueError, match="none of the 5 sessions of the trace has all its bodies"):
+        playlist.playlist_of(path)

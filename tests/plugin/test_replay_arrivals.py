@@ -14,6 +14,7 @@ from locust.env import Environment
 from locust_adaptive import ReplayUser
 from locust_adaptive.plugin import inflight, playlist, scheduler
 from locust_adaptive.plugin.arriving import pacing
+from locust_adaptive.plugin.exchange import REFUSED
 from locust_adaptive.plugin.scheduler import scheduler_of
 from locust_adaptive.plugin.worker import Agent
 from locust_adaptive.replay.record import Record
@@ -152,6 +153,53 @@ def test_without_a_search_what_cannot_be_ends_the_run(replaying, close, caplog) 
     wait_until(lambda: environment.process_exit_code == 2, "the end")
     assert "cannot say when arrivals come" in caplog.text
     assert not cls.sent
+
+
+@pytest.fixture
+def borrowing(replaying, tmp_path: Path) -> Callable[..., Any]:
+    """A user class as `replaying`'s, of a trace in which each session lacks a body that others have; `bodies` of what
+    it was asked to send."""
+
+    def make(**attributes: Any) -> Any:
+        path = tmp_path / "borrowing.trace"
+        with TraceWriter(path, origin="test") as writer:
+            for n in range(REQUESTS):
+                body, omitted = (b"", 3) if n % 4 in (0, 3) else (b"%03d" % n, 0)
+                writer.append(Record(n * GAP_NS, f"s{n // 2}", "POST", f"/{n % 2}", (), body, omitted=omitted))
+        bodies: list[bytes] = []
+
+        def on_request(self: Any, record: Record, lap: int) -> Record:
+            bodies.append(record.body)
+            return record
+
+        return replaying(trace=str(path), on_request=on_request, bodies=bodies, **attributes)
+
+    return make
+
+
+def test_sessions_that_all_borrow_are_played_in_a_run_as_recorded(borrowing, close) -> None:
+    cls = borrowing(rate=1e9 / GAP_NS)
+    plain_run(cls, close)
+    wait_until(lambda: len(cls.bodies) >= 50, "load")
+    assert all(cls.bodies)
+
+
+@pytest.mark.parametrize("attributes", [{"arrivals": "poisson"}, {"load": "closed"}])
+def test_and_no_run_begins_that_would_draw_them(borrowing, close, caplog, attributes) -> None:
+    cls = borrowing(**attributes)
+    environment = plain_run(cls, close)
+    wait_until(lambda: environment.process_exit_code == 2, "the end")
+    assert "has all its bodies" in caplog.text
+    assert not cls.bodies
+
+
+@pytest.mark.parametrize("loop", ["open", "closed"])
+def test_nor_a_search(borrowing, close, loop: str) -> None:
+    worker = Worker(borrowing(load=loop))
+    close.append(worker.close)
+    worker.setup(loop)
+    (refusal,) = worker.told(REFUSED)
+    assert "arrivals = 'recorded'" in refusal
 
 
 def test_the_result_of_a_search_names_the_arrivals(replaying, tmp_path: Path, close) -> None:
