@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import sys
@@ -71,6 +72,10 @@ class ReplayUser(OpenLoop, FastHttpUser):
                 raise TraceError(f"speed is {cls.speed!r}; it is a positive number, 2 plays the trace twice as fast")
             if cls.repeat not in get_args(Repeat):
                 raise TraceError(f"repeat is {cls.repeat!r}; known are {', '.join(get_args(Repeat))}")
+            if not (isinstance(cls.timeout, int | float) and cls.timeout > 0):
+                raise TraceError(f"timeout is {cls.timeout!r}; it is a positive number of seconds")
+            if not isinstance(inspect.getattr_static(cls, "on_reply"), staticmethod | classmethod):
+                raise TraceError("on_reply belongs to no user: write @staticmethod above it, and leave out self")
             playlist = playlist_of(cls.trace_path(), cls.in_order())
         except ConfigError:
             raise

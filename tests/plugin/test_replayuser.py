@@ -288,6 +288,8 @@ def test_idle_connections_end_with_the_run_and_a_next_run_opens_its_own(replayin
         ({"trace": "{good}", "host": "model:8000"}, "Bad: the host 'model:8000' is not where requests can go"),
         ({"trace": "{good}", "host": "http://a", "headers": {"Expect": "x"}}, "Bad: the header Expect belongs to"),
         ({"trace": "{good}", "repeat": "once"}, "Bad: repeat is 'once'; known are idempotent, always, never"),
+        ({"trace": "{good}", "timeout": 0}, "Bad: timeout is 0; it is a positive number of seconds"),
+        ({"trace": "{good}", "on_reply": lambda self, record, reply: None}, "Bad: on_reply belongs to no user"),
         (
             {"trace": "{good}", "host": "https://a", "verify": "/no/such.pem"},
             "Bad: verify: cannot read the CAs in /no/such.pem: No such file",
