@@ -104,7 +104,7 @@ def lag_bound(limit: float) -> float:
     return max(LAG_FLOOR_S, LAG_SHARE * limit)
 
 
-def lag_quantile(flows: list[Flow], quantile: float) -> float:
+def lag_quantile(flows: Sequence[Flow], quantile: float) -> float:
     """Quantile of the send lag in seconds; 0 when nothing was sent."""
     total = Histogram()
     for flow in flows:

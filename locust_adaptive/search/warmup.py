@@ -22,9 +22,10 @@ FALLING = 0.93
 SLOWER = 1.35
 """A start is slow while the lower quartile of latency is above this times the later one, for two windows at least."""
 FELL, FELL_NEAR_S = 1.12, 10.0
-"""It was a warm-up where latency fell so much from the first half of a light load, near its end, to the second."""
+"""It was a warm-up where latency fell by this factor from the first half of a light load to the second, and that load
+ended at most so long before the slow start did."""
 HALF, ENOUGH = 2, 10
-"""Each half has so many windows; loads are compared by so many answers."""
+"""Least windows in each half; least answers of two probes that are compared."""
 
 
 def windows(cohorts: Sequence[Cohort], enough: int, quantile: float) -> list[tuple[float, float]]:

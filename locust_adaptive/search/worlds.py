@@ -14,6 +14,7 @@ from enum import Enum
 
 from .settings import Settings
 from .trial import Measurement, Purpose, Trial
+from .validity import lag_quantile
 
 CHANGED, CHANGED_LOOKS = 0.15, 3
 """A canary differs plainly when its median latency is this share and three standard errors away; in so many in a row
@@ -22,6 +23,9 @@ DRIFTED, DRIFTED_LOOKS = 0.03, 2
 """It differs a little at this share and two standard errors; with so many in a row to one side the server drifts."""
 LEAST_CHANGE_S = 0.002
 """Less than this, or than a hundredth of the limit, is no difference."""
+LATE, LATE_TIMES = 0.75, 4
+"""Nor is less than so many times this quantile of the send lag: what our own machine keeps from sending in time it also
+keeps from reading the answer, and, where the server is on it, the server too."""
 LEAST_S = 2.0
 """A canary shorter than this says nothing."""
 
@@ -105,7 +109,8 @@ def _change(reference: Trial, canary: Trial, settings: Settings) -> tuple[Change
         errors.append(2.5 * math.log(high / low) / 1.35 / math.sqrt(n))
     ratio, error = math.log(medians[1] / medians[0]), math.hypot(*errors)
     side = 1 if ratio > 0 else -1
-    if abs(medians[1] - medians[0]) <= max(LEAST_CHANGE_S, 0.01 * settings.limit):
+    late = max(lag_quantile(trial.measurement.flows, LATE) for trial in (reference, canary))
+    if abs(medians[1] - medians[0]) <= max(LEAST_CHANGE_S, 0.01 * settings.limit, LATE_TIMES * late):
         return Change.NONE, side
     if abs(ratio) > max(CHANGED, 3 * error):
         return Change.PLAIN, side

@@ -70,3 +70,13 @@ def test_a_difference_too_small_to_matter_is_none() -> None:
     """Half as long again, of less than half a millisecond."""
     assert not differs(light(1, 300), light(2, 320), SETTINGS)
     assert differs(light(1, SAME), light(2, PLAIN), SETTINGS)
+
+
+@pytest.mark.parametrize(("lag", "another"), [(450, True), (460, False)], ids=["7.5 ms", "9.1 ms"])
+@pytest.mark.parametrize("late", [0, 1], ids=["the gate", "the canary"])
+def test_what_our_own_machine_may_have_added_is_no_change_of_the_server(late: int, lag: int, another: bool) -> None:
+    """34 ms slower, and one request in three was sent so late."""
+    looks = light(1, SAME, Purpose.GATE), light(2, PLAIN)
+    for flow in looks[late].measurement.flows:
+        flow.lag = {0: 2 * flow.sent, lag: flow.sent}
+    assert differs(*looks, SETTINGS) is another
