@@ -35,7 +35,8 @@ class Stage:
 
     async def _open(self):
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.relay = Relay(f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}")
+        # A client that left while its second request had to wait is not seen to be gone until the first is answered.
+        self.relay = Relay(f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}", silence_s=2.0)
         self.relay.records_to(self.recorder)
         self.port = await self.relay.open("127.0.0.1", 0)
 
