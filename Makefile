@@ -35,8 +35,8 @@ $(TARGETS)/.installed: pyproject.toml
 demo: $(VENV)/.installed  ## find the capacity of the embedded model server from a recorded trace (about 5 minutes)
 	$(BIN)/locust -f locustfiles/quickstart.py --headless --only-summary
 
-# The pure tests need no clock, so they run beside the others; the searches in real time get the machine to themselves.
-PURE := tests/search tests/simulation tests/report
+# These need no clock, or little, so they run beside the others; the searches in real time get the machine to themselves.
+PURE := tests/search tests/simulation tests/report tests/replay
 # These have a target of their own.
 OTHERS := --ignore=tests/faults
 
