@@ -2,7 +2,8 @@
 
 A scenario is a function of a new folder; it starts servers and searches, ends them, and returns what there is to judge.
 Those that collected tests ask for begin when the first result is wanted, the longest first (`seconds=`, a guess). Tests
-that name the same function judge the same run. Load goes to a `Loaded` target, which judges it; a scenario without one
+that name the same function judge the same run. A search that says that the machine was too busy to measure is run once
+more, unless it is about that (`unfit`). Load goes to a `Loaded` target, which judges it; a scenario without one
 says why (`no_target=`).
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.loaded import Scenario, judged
+from tests.faults.loaded import Scenario, measured
 
 AT_ONCE = 6
 """On two cores; one search with its server takes a sixth of a core."""
@@ -22,7 +23,8 @@ AT_ONCE = 6
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "scenario(function, seconds=60, no_target=''): the run in real time that this test judges"
+        "markers",
+        "scenario(function, seconds=60, no_target='', unfit=False): the run in real time that a test judges",
     )
 
 
@@ -31,13 +33,13 @@ def _running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     wanted: dict[Scenario, dict[str, Any]] = {}
     for item in request.session.items:
         for mark in item.iter_markers("scenario"):
-            wanted.setdefault(mark.args[0], {"seconds": 60, "no_target": "", **mark.kwargs})
+            wanted.setdefault(mark.args[0], {"seconds": 60, "no_target": "", "unfit": False, **mark.kwargs})
     with ThreadPoolExecutor(AT_ONCE) as pool:
         running: dict[Scenario, Future[Any]] = {}
         for scenario in sorted(wanted, key=lambda s: -wanted[s]["seconds"]):
             name = getattr(scenario, "__name__", "scenario").strip("_<>")
-            folder = tmp_path_factory.mktemp(name)
-            running[scenario] = pool.submit(judged, scenario, folder, wanted[scenario]["no_target"])
+            folder, how = tmp_path_factory.mktemp(name), wanted[scenario]
+            running[scenario] = pool.submit(measured, scenario, folder, how["no_target"], how["unfit"])
         yield running
         for future in running.values():
             future.cancel()

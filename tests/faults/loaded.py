@@ -30,6 +30,18 @@ def judged(scenario: Scenario, folder: Path, no_target: str = "") -> Any:
     return returned
 
 
+def measured(scenario: Scenario, folder: Path, no_target: str = "", unfit: bool = False) -> Any:
+    """What it returns as `judged`; of a second run if the first search ended as one that could not be measured, since
+    the machine was busy with other things. `unfit`: that is what it is about."""
+    returned = judged(scenario, folder, no_target)
+    search = getattr(returned, "search", None)
+    if unfit or search is None or search.outcome["reason"] != "measurement_invalid":
+        return returned
+    again = folder.with_name(folder.name + "-again")
+    again.mkdir()
+    return judged(scenario, again, no_target)
+
+
 class Loaded(Target):
     """Leave it with all its runs ended: fails if load was above `cap`, or there 10 s after it had to end.
 

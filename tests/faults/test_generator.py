@@ -128,9 +128,9 @@ BURNS_CLOSED = running(FAST, IMPORTS + SLO_1S + CLOSED + TASK + BURNING, "--adap
 @pytest.mark.parametrize(
     "most",
     [
-        pytest.param(0.7 / BURN_S, marks=pytest.mark.scenario(BURNS, seconds=60)),
+        pytest.param(0.7 / BURN_S, marks=pytest.mark.scenario(BURNS, seconds=60, unfit=True)),
         # A user burns once in 50 ms, what it burns, and the target's 5 ms at least.
-        pytest.param(0.7 * 0.06 / BURN_S, marks=pytest.mark.scenario(BURNS_CLOSED, seconds=60)),
+        pytest.param(0.7 * 0.06 / BURN_S, marks=pytest.mark.scenario(BURNS_CLOSED, seconds=60, unfit=True)),
     ],
     ids=["open loop", "closed loop"],
 )
@@ -191,7 +191,7 @@ def ports_can_be_narrowed() -> bool:
     return True
 
 
-@pytest.mark.scenario(STARVED, seconds=80)
+@pytest.mark.scenario(STARVED, seconds=80, unfit=True)
 def test_a_generator_without_descriptors_is_not_the_target(found: Found) -> None:
     unfit(found, capacity=DESCRIPTORS)
     assert "no descriptors" in found.broken
@@ -199,7 +199,7 @@ def test_a_generator_without_descriptors_is_not_the_target(found: Found) -> None
 
 
 @pytest.mark.skipif(not ports_can_be_narrowed(), reason="IP_LOCAL_PORT_RANGE needs Linux 6.3")
-@pytest.mark.scenario(without_ports, seconds=80)
+@pytest.mark.scenario(without_ports, seconds=80, unfit=True)
 def test_a_generator_without_ports_is_not_the_target(found: Found) -> None:
     unfit(found, capacity=PORTS)
     assert "no ports" in found.broken

@@ -46,7 +46,7 @@ class Found:
 def run(folder: Path, *arguments: str) -> Search:
     quick = ["--headless", *QUICK, *to_results(folder), *arguments]
     with LocustRun(folder, LOCUSTFILES / "open_loop.py", *quick) as locust:
-        return read_search(folder, locust.over(240))
+        return read_search(folder, locust.over(360))  # the longest budget asked for here, and a minute
 
 
 def against(mischief: Mischief, *arguments: str, cap: float = CAP, ask: bool = True) -> Callable[[Path], Found]:

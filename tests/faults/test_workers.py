@@ -19,6 +19,7 @@ from tests.faults.workers import (
     Found,
     answers,
     bursts,
+    changes_under_load,
     ended,
     pause,
     probes,
@@ -65,7 +66,7 @@ lost_and_joined_is = pytest.mark.scenario(lost_and_joined, seconds=110)
 @lost_and_joined_is
 def test_a_killed_worker_and_a_new_one_do_not_change_the_answer(found: Found) -> None:
     answers(found, SMALL.capacity)
-    assert len(found.voided) == 2
+    assert len(found.voided) == changes_under_load(found) >= 1
     repeated(found)
     assert found.search.outcome["generator"]["workers"] == 2
 
@@ -137,7 +138,7 @@ def forked(folder: Path) -> Found:
 @pytest.mark.scenario(forked, seconds=220)
 def test_a_killed_fork_does_not_change_the_answer(found: Found) -> None:
     answers(found, SMALL.capacity)
-    assert len(found.voided) == 1
+    assert len(found.voided) == changes_under_load(found) == 1
     repeated(found)
     assert found.noted["noticed_s"] <= 5.0
 

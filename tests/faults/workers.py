@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from locust_adaptive.search.events import Hold
+from locust_adaptive.search.events import Hold, WorkersChanged
 from tests.faults.oracle import honest
 from tests.support import searches
 from tests.support.searches import Cluster, LocustRun, Search, read_search
@@ -75,6 +75,17 @@ def answers(found: Found, capacity: float, within: float = 0.08) -> None:
     said = over.stdout + over.stderr
     # Locust's exit handler waits for a fork that died more than a minute ago, and gevent has forgotten it.
     assert said.count("Traceback") == said.count("in kill_workers"), said[-3000:]
+
+
+def changes_under_load(found: Found) -> int:
+    """How often workers came or went while a probe was held; in between there is nothing to void."""
+    held, changes = False, 0
+    for step in found.search.journal.steps:
+        changes += held and isinstance(step.event, WorkersChanged)
+        for command in step.commands:
+            if isinstance(command, Hold):
+                held = command.load > 0
+    return changes
 
 
 def repeated(found: Found) -> None:
